@@ -1,0 +1,167 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::Deadline;
+
+/// Where a store takes its time from (`E7`).
+pub trait Clock: Debug + Send + Sync {
+    /// The exact time, in UTC.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// A cheaper reading that may lag, good for "surely live" and nothing else; `None` where the
+    /// clock has none.
+    fn coarse(&self) -> Option<CoarseTime> {
+        None
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> DateTime<Utc> {
+        (**self).now()
+    }
+
+    fn coarse(&self) -> Option<CoarseTime> {
+        (**self).coarse()
+    }
+}
+
+/// A reading of a clock that may lie behind the exact time by at most a stated lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoarseTime {
+    latest_micros: i64,
+}
+
+impl CoarseTime {
+    /// A reading in microseconds since the Unix epoch, and the most by which it lags.
+    #[must_use]
+    pub const fn new(micros: i64, lag_micros: i64) -> Self {
+        Self {
+            latest_micros: micros.saturating_add(lag_micros),
+        }
+    }
+
+    /// Tells whether the exact time is surely before `deadline`; false means "read the exact clock".
+    #[must_use]
+    pub const fn is_surely_before(self, deadline: Deadline) -> bool {
+        self.latest_micros < deadline.as_micros()
+    }
+}
+
+/// The operating system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place where the ambient clock is read"
+    )]
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+#[cfg(feature = "test-util")]
+pub use test_util::{ManualClock, TokioClock};
+
+#[cfg(feature = "test-util")]
+mod test_util {
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Duration;
+
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::Clock;
+
+    /// A clock that stands still until it is moved; clones share it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use larder_core::{Clock, ManualClock};
+    /// let clock = ManualClock::new();
+    /// let before = clock.now();
+    /// clock.advance(Duration::from_millis(5));
+    /// assert_eq!((clock.now() - before).num_milliseconds(), 5);
+    /// ```
+    #[derive(Debug, Clone)]
+    pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
+
+    impl ManualClock {
+        /// A clock that shows 2024-01-01T00:00:00Z.
+        #[must_use]
+        pub fn new() -> Self {
+            Self::at(DateTime::from_timestamp(1_704_067_200, 0).unwrap_or_default())
+        }
+
+        /// A clock that shows `now`.
+        #[must_use]
+        pub fn at(now: DateTime<Utc>) -> Self {
+            Self(Arc::new(Mutex::new(now)))
+        }
+
+        /// Moves the clock forward, saturating at the last moment chrono knows.
+        pub fn advance(&self, by: Duration) {
+            let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *now = TimeDelta::from_std(by)
+                .ok()
+                .and_then(|by| now.checked_add_signed(by))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        }
+
+        /// Sets the clock, forward or back.
+        pub fn set(&self, now: DateTime<Utc>) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+    }
+
+    impl Default for ManualClock {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> DateTime<Utc> {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// A clock that follows tokio's time, paused and advanced with it.
+    #[derive(Debug, Clone)]
+    pub struct TokioClock {
+        started: tokio::time::Instant,
+        started_at: DateTime<Utc>,
+    }
+
+    impl TokioClock {
+        /// A clock that shows 2024-01-01T00:00:00Z now and moves as tokio's time does.
+        #[must_use]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "tokio's clock, which tests pause"
+        )]
+        pub fn new() -> Self {
+            Self {
+                started: tokio::time::Instant::now(),
+                started_at: DateTime::from_timestamp(1_704_067_200, 0).unwrap_or_default(),
+            }
+        }
+    }
+
+    impl Default for TokioClock {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    impl Clock for TokioClock {
+        fn now(&self) -> DateTime<Utc> {
+            TimeDelta::from_std(self.started.elapsed())
+                .ok()
+                .and_then(|passed| self.started_at.checked_add_signed(passed))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC)
+        }
+    }
+}
