@@ -29,10 +29,7 @@ pub enum Durability {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "independent flags, each with a name of its own"
-)]
+#[allow(clippy::struct_excessive_bools, reason = "independent flags, each with a name of its own")]
 pub struct Capabilities {
     /// `list_page`, `list_child_namespaces` and `delete_prefix` work.
     pub list: bool,
@@ -160,21 +157,14 @@ impl Capabilities {
     /// [`ErrorKind::InvalidKey`].
     #[inline]
     pub fn check_key(&self, key: &str) -> Result<()> {
-        if key.len() <= self.max_key_len {
-            Ok(())
-        } else {
-            Err(self.key_too_long(key))
-        }
+        if key.len() <= self.max_key_len { Ok(()) } else { Err(self.key_too_long(key)) }
     }
 
     #[cold]
     fn key_too_long(&self, key: &str) -> Error {
         let (len, most) = (key.len(), self.max_key_len);
-        Error::new(
-            ErrorKind::InvalidKey,
-            format!("{len} bytes, at most {most} are taken"),
-        )
-        .with_key(key)
+        Error::new(ErrorKind::InvalidKey, format!("{len} bytes, at most {most} are taken"))
+            .with_key(key)
     }
 
     /// Refuses options of a get that need an undeclared capability.
@@ -240,11 +230,7 @@ impl Capabilities {
         let nanos = granules.saturating_mul(step);
         let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
         let rest = u32::try_from(nanos % 1_000_000_000).unwrap_or(0);
-        if seconds == u64::MAX {
-            Duration::MAX
-        } else {
-            Duration::new(seconds, rest)
-        }
+        if seconds == u64::MAX { Duration::MAX } else { Duration::new(seconds, rest) }
     }
 
     /// Rounds the duration of an `Expiry::After` up; other expiries stay as they are.

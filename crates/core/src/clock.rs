@@ -37,9 +37,7 @@ impl CoarseTime {
     /// A reading in microseconds since the Unix epoch, and the most by which it lags.
     #[must_use]
     pub const fn new(micros: i64, lag_micros: i64) -> Self {
-        Self {
-            latest_micros: micros.saturating_add(lag_micros),
-        }
+        Self { latest_micros: micros.saturating_add(lag_micros) }
     }
 
     /// Tells whether the exact time is surely before `deadline`; false means "read the exact clock".
@@ -54,10 +52,7 @@ impl CoarseTime {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the one place where the ambient clock is read"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "the one place where the ambient clock is read")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -138,10 +133,7 @@ mod test_util {
     impl TokioClock {
         /// A clock that shows 2024-01-01T00:00:00Z now and moves as tokio's time does.
         #[must_use]
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "tokio's clock, which tests pause"
-        )]
+        #[allow(clippy::disallowed_methods, reason = "tokio's clock, which tests pause")]
         pub fn new() -> Self {
             Self {
                 started: tokio::time::Instant::now(),

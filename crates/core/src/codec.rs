@@ -31,13 +31,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
     }
 
     fn decode(&self, bytes: &Bytes) -> Result<T> {
-        let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
+        let mut rest: &[u8] = bytes;
+        let mut decoder = rmp_serde::Deserializer::new(&mut rest);
         let value = T::deserialize(&mut decoder).map_err(cannot_decode)?;
-        if decoder.get_ref().is_empty() {
-            Ok(value)
-        } else {
-            Err(trailing())
-        }
+        if rest.is_empty() { Ok(value) } else { Err(trailing()) }
     }
 }
 
@@ -119,12 +116,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_value_are_corrupt() {
-        for bytes in [
-            &b""[..],
-            b"\xc1",
-            b"\xdf\xff\xff\xff\xff",
-            b"\xc6\xff\xff\xff\xff",
-        ] {
+        for bytes in [&b""[..], b"\xc1", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"] {
             let bytes = Bytes::copy_from_slice(bytes);
             let error = Codec::<Vec<String>>::decode(&MessagePack, &bytes).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt);

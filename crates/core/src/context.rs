@@ -16,20 +16,13 @@ impl StoreContext {
     /// The context of a new store; `backend` is its name in errors.
     #[must_use]
     pub fn new(backend: &'static str, capabilities: Capabilities) -> Self {
-        Self {
-            backend,
-            capabilities,
-            lifecycle: Lifecycle::new(),
-        }
+        Self { backend, capabilities, lifecycle: Lifecycle::new() }
     }
 
     /// The context of a namespaced child: the same, with an open state of its own.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self {
-            lifecycle: self.lifecycle.child(),
-            ..self.clone()
-        }
+        Self { lifecycle: self.lifecycle.child(), ..self.clone() }
     }
 
     /// The same context with other capabilities, such as a shorter key limit below a prefix.
@@ -63,9 +56,7 @@ impl StoreContext {
     /// `Closed`; `InvalidKey`.
     pub fn begin(&self, operation: &'static str, key: &str) -> Result<InProgress> {
         let call = self.begin_keyless(operation)?;
-        self.capabilities
-            .check_key(key)
-            .map_err(|error| self.error(operation, error))?;
+        self.capabilities.check_key(key).map_err(|error| self.error(operation, error))?;
         Ok(call)
     }
 
@@ -80,9 +71,7 @@ impl StoreContext {
     ) -> Result<InProgress> {
         let call = self.begin_keyless(operation)?;
         for key in keys {
-            self.capabilities
-                .check_key(key)
-                .map_err(|error| self.error(operation, error))?;
+            self.capabilities.check_key(key).map_err(|error| self.error(operation, error))?;
         }
         Ok(call)
     }
@@ -92,9 +81,7 @@ impl StoreContext {
     /// # Errors
     /// `Closed`.
     pub fn begin_keyless(&self, operation: &'static str) -> Result<InProgress> {
-        self.lifecycle
-            .enter()
-            .map_err(|error| self.error(operation, error))
+        self.lifecycle.enter().map_err(|error| self.error(operation, error))
     }
 
     /// Checks the open state and the key without counting the call: for a backend whose calls end
@@ -105,23 +92,15 @@ impl StoreContext {
     #[inline]
     pub fn check(&self, operation: &'static str, key: &str) -> Result<()> {
         if self.lifecycle.is_closed() {
-            return self
-                .lifecycle
-                .check()
-                .map_err(|error| self.key_error(operation, key, error));
+            return self.lifecycle.check().map_err(|error| self.key_error(operation, key, error));
         }
-        self.capabilities
-            .check_key(key)
-            .map_err(|error| self.error(operation, error))
+        self.capabilities.check_key(key).map_err(|error| self.error(operation, error))
     }
 
     /// Names the operation and the backend in an error.
     #[cold]
     pub fn error(&self, operation: &'static str, error: impl Into<Error>) -> Error {
-        error
-            .into()
-            .with_operation(operation)
-            .with_backend(self.backend)
+        error.into().with_operation(operation).with_backend(self.backend)
     }
 
     /// Names the operation, the key and the backend in an error.

@@ -50,11 +50,7 @@ pub struct Entry {
 impl Entry {
     /// An entry that tells its value alone.
     pub fn new(value: impl Into<Bytes>) -> Self {
-        Self {
-            value: value.into(),
-            expires_in: None,
-            version: None,
-        }
+        Self { value: value.into(), expires_in: None, version: None }
     }
 
     /// Adds the remaining life.

@@ -57,10 +57,7 @@ impl ErrorKind {
     /// assert!(!ErrorKind::Unknown.is_retryable());
     /// ```
     pub const fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::Timeout | Self::Unavailable | Self::Locked | Self::Conflict
-        )
+        matches!(self, Self::Timeout | Self::Unavailable | Self::Locked | Self::Conflict)
     }
 
     /// The name of the kind in `kebab-case`, as the `larder` command prints it.
@@ -161,10 +158,7 @@ impl Error {
 
     /// An `Unsupported` error for a call that needs a capability the store does not declare.
     pub fn unsupported(capability: &'static str) -> Self {
-        Self::new(
-            ErrorKind::Unsupported,
-            format!("the capability `{capability}` is not declared"),
-        )
+        Self::new(ErrorKind::Unsupported, format!("the capability `{capability}` is not declared"))
     }
 
     /// An operating system's error, with the kind that tells what to do about it.
@@ -289,11 +283,7 @@ impl fmt::Display for EscapedKey<'_> {
         let mut chars = self.0.chars();
         let shown: String = chars.by_ref().take(SHOWN_KEY).collect();
         write!(f, "\"{}\"", shown.escape_debug())?;
-        if chars.next().is_some() {
-            f.write_str("…")
-        } else {
-            Ok(())
-        }
+        if chars.next().is_some() { f.write_str("…") } else { Ok(()) }
     }
 }
 
@@ -323,10 +313,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -342,9 +329,7 @@ mod tests {
 
     #[test]
     fn the_first_context_stays() {
-        let error = Error::from(ErrorKind::Closed)
-            .with_operation("get")
-            .with_operation("set");
+        let error = Error::from(ErrorKind::Closed).with_operation("get").with_operation("set");
         assert_eq!(error.operation(), Some("get"));
         assert_eq!(error.to_string(), "get: the store is closed");
     }
@@ -365,12 +350,8 @@ mod tests {
 
     #[test]
     fn only_the_four_kinds_are_retryable() {
-        let retryable = [
-            ErrorKind::Timeout,
-            ErrorKind::Unavailable,
-            ErrorKind::Locked,
-            ErrorKind::Conflict,
-        ];
+        let retryable =
+            [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::Locked, ErrorKind::Conflict];
         assert!(retryable.iter().all(|kind| kind.is_retryable()));
         assert!(!ErrorKind::Unknown.is_retryable() && !ErrorKind::StorageFull.is_retryable());
     }

@@ -89,11 +89,7 @@ impl Deadline {
     /// A deadline at so many microseconds since the Unix epoch, saturating.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
-        if micros > Self::MAX.0 {
-            Self::MAX
-        } else {
-            Self(micros)
-        }
+        if micros > Self::MAX.0 { Self::MAX } else { Self(micros) }
     }
 
     /// The deadline at `moment`, rounded up to a microsecond, saturating.
@@ -134,10 +130,7 @@ impl Deadline {
     /// zero.
     #[must_use]
     pub fn remaining(self, now: DateTime<Utc>) -> Option<Duration> {
-        (self.to_datetime() - now)
-            .to_std()
-            .ok()
-            .filter(|left| !left.is_zero())
+        (self.to_datetime() - now).to_std().ok().filter(|left| !left.is_zero())
     }
 }
 
@@ -175,10 +168,9 @@ impl ExpiresIn {
     #[must_use]
     pub fn as_secs(self) -> Option<u64> {
         match self {
-            Self::In(left) => Some(
-                left.as_secs()
-                    .saturating_add(u64::from(left.subsec_nanos() > 0)),
-            ),
+            Self::In(left) => {
+                Some(left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0)))
+            }
             Self::Missing | Self::Never => None,
         }
     }
@@ -205,10 +197,7 @@ mod tests {
     fn durations_saturate_at_the_last_millisecond_of_9999() {
         assert_eq!(Deadline::after(at(0), Duration::MAX), Deadline::MAX);
         assert_eq!(Deadline::at(DateTime::<Utc>::MAX_UTC), Deadline::MAX);
-        assert_eq!(
-            Deadline::MAX.to_datetime().to_rfc3339(),
-            "9999-12-31T23:59:59.999+00:00"
-        );
+        assert_eq!(Deadline::MAX.to_datetime().to_rfc3339(), "9999-12-31T23:59:59.999+00:00");
     }
 
     #[test]
@@ -216,10 +205,7 @@ mod tests {
         let deadline = Deadline::after(at(0), Duration::from_micros(10));
         let just_before = at(9) + TimeDelta::nanoseconds(999);
         assert!(!deadline.is_past(just_before));
-        assert_eq!(
-            deadline.remaining(just_before),
-            Some(Duration::from_nanos(1))
-        );
+        assert_eq!(deadline.remaining(just_before), Some(Duration::from_nanos(1)));
         assert!(deadline.is_past(at(10)));
         assert_eq!(deadline.remaining(at(10)), None);
     }
@@ -233,9 +219,6 @@ mod tests {
 
     #[test]
     fn a_negative_span_is_gone_at_once() {
-        assert_eq!(
-            Expiry::from(TimeDelta::seconds(-3)).resolve(at(0)),
-            Resolved::Gone
-        );
+        assert_eq!(Expiry::from(TimeDelta::seconds(-3)).resolve(at(0)), Resolved::Gone);
     }
 }

@@ -43,11 +43,7 @@ const PAGE: usize = 1_000;
 pub trait StoreExt: Store {
     /// Reads the value of `key`; `None` when it is missing or expired.
     fn get<'a>(&'a self, key: &'a str) -> Get<'a, Self> {
-        Get {
-            store: self,
-            key,
-            options: GetOptions::default(),
-        }
+        Get { store: self, key, options: GetOptions::default() }
     }
 
     /// Reads the value of `key` with its remaining life and, where conditions are declared, its
@@ -57,31 +53,17 @@ pub trait StoreExt: Store {
     /// It changes nothing.
     fn get_entry<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
         let version = self.capabilities().conditions;
-        self.get_opts(
-            key,
-            GetOptions::default()
-                .with_expires_in(true)
-                .with_version(version),
-        )
+        self.get_opts(key, GetOptions::default().with_expires_in(true).with_version(version))
     }
 
     /// Stores a value, without expiry or condition unless the builder says so.
     fn set<'a>(&'a self, key: &'a str, value: impl IntoValue) -> Set<'a, Self> {
-        Set {
-            store: self,
-            key,
-            value: value.into_value(),
-            options: SetOptions::default(),
-        }
+        Set { store: self, key, value: value.into_value(), options: SetOptions::default() }
     }
 
     /// Deletes `key`, and tells whether it was live.
     fn delete<'a>(&'a self, key: &'a str) -> Delete<'a, Self> {
-        Delete {
-            store: self,
-            key,
-            options: DeleteOptions::default(),
-        }
+        Delete { store: self, key, options: DeleteOptions::default() }
     }
 
     /// Streams the keys that begin with `prefix`, each exactly once (`C3`).
@@ -93,12 +75,7 @@ pub trait StoreExt: Store {
     /// The stream ends after its first error; `Unsupported` without the capability `list`.
     fn list<'a>(&'a self, prefix: &'a str) -> List<'a, Self> {
         let seen = Seen::new(self.capabilities().ordered_list);
-        List {
-            store: self,
-            prefix,
-            pages: Pages::new(),
-            seen,
-        }
+        List { store: self, prefix, pages: Pages::new(), seen }
     }
 
     /// Streams the names of the direct child namespaces that hold a live key, each exactly once
@@ -107,11 +84,7 @@ pub trait StoreExt: Store {
     /// # Errors
     /// The stream ends after its first error; `Unsupported` without the capability `list`.
     fn namespaces(&self) -> Namespaces<'_, Self> {
-        Namespaces {
-            store: self,
-            pages: Pages::new(),
-            seen: Seen::new(false),
-        }
+        Namespaces { store: self, pages: Pages::new(), seen: Seen::new(false) }
     }
 
     /// Adds `by` to the number under `key`, and returns the sum; a missing key is 0, and the expiry
@@ -163,9 +136,12 @@ pub trait StoreExt: Store {
         F: FnMut(Option<Bytes>) -> Option<V> + Send,
     {
         async move {
-            change(self, "update", key, |current| {
-                Ok(f(current.cloned()).map(IntoValue::into_value))
-            })
+            change(
+                self,
+                "update",
+                key,
+                |current| Ok(f(current.cloned()).map(IntoValue::into_value)),
+            )
             .await
         }
     }
@@ -205,16 +181,11 @@ async fn change<S: Store + ?Sized>(
         if attempt > 0 {
             YieldNow::default().await;
         }
-        let entry = store
-            .get_opts(key, GetOptions::default().with_version(true))
-            .await?;
+        let entry = store.get_opts(key, GetOptions::default().with_version(true)).await?;
         let new = f(entry.as_ref().map(|entry| &entry.value)).map_err(name)?;
         let condition = match entry {
             None => Condition::Absent,
-            Some(Entry {
-                version: Some(version),
-                ..
-            }) => Condition::Matches(version),
+            Some(Entry { version: Some(version), .. }) => Condition::Matches(version),
             Some(_) => {
                 let text = "the store declares conditions and gives no version";
                 return Err(name(Error::new(ErrorKind::Internal, text)));
@@ -222,18 +193,10 @@ async fn change<S: Store + ?Sized>(
         };
         let applied = match &new {
             Some(value) => {
-                let expiry = if condition == Condition::Absent {
-                    Expiry::Never
-                } else {
-                    Expiry::Keep
-                };
-                let options = SetOptions::default()
-                    .with_expiry(expiry)
-                    .with_condition(condition);
-                store
-                    .set_opts(key, value.clone(), options)
-                    .await?
-                    .is_applied()
+                let expiry =
+                    if condition == Condition::Absent { Expiry::Never } else { Expiry::Keep };
+                let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
+                store.set_opts(key, value.clone(), options).await?.is_applied()
             }
             None if condition == Condition::Absent => true,
             None => {
@@ -245,10 +208,7 @@ async fn change<S: Store + ?Sized>(
             return Ok(new);
         }
     }
-    Err(name(Error::new(
-        ErrorKind::Conflict,
-        format!("{MAX_ATTEMPTS} attempts were overtaken"),
-    )))
+    Err(name(Error::new(ErrorKind::Conflict, format!("{MAX_ATTEMPTS} attempts were overtaken"))))
 }
 
 /// Lets other tasks run once, whatever the runtime.
@@ -421,9 +381,7 @@ pub struct List<'a, S: ?Sized> {
 
 impl<S: ?Sized> fmt::Debug for List<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("List")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("List").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -431,12 +389,7 @@ impl<S: Store + ?Sized> Stream for List<'_, S> {
     type Item = Result<String>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self {
-            store,
-            prefix,
-            pages,
-            seen,
-        } = self.get_mut();
+        let Self { store, prefix, pages, seen } = self.get_mut();
         pages.poll_next(
             context,
             seen,
@@ -503,10 +456,7 @@ enum PageState<'a, P> {
 
 impl<'a, P> Pages<'a, P> {
     fn new() -> Self {
-        Self {
-            ready: VecDeque::new(),
-            state: PageState::Ask(None),
-        }
+        Self { ready: VecDeque::new(), state: PageState::Ask(None) }
     }
 
     fn poll_next(
@@ -552,11 +502,7 @@ enum Seen {
 
 impl Seen {
     fn new(ordered: bool) -> Self {
-        if ordered {
-            Self::Ordered(None)
-        } else {
-            Self::Any(HashSet::new())
-        }
+        if ordered { Self::Ordered(None) } else { Self::Any(HashSet::new()) }
     }
 
     fn is_new(&mut self, name: &str) -> bool {

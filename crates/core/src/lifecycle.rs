@@ -42,10 +42,7 @@ impl Lifecycle {
     /// The state of a child's handles.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self(Arc::new(Node {
-            parent: Some(self.clone()),
-            ..Node::default()
-        }))
+        Self(Arc::new(Node { parent: Some(self.clone()), ..Node::default() }))
     }
 
     /// Tells whether this is the state of the store itself and not of a namespaced child.
@@ -65,11 +62,7 @@ impl Lifecycle {
     /// # Errors
     /// [`ErrorKind::Closed`].
     pub fn check(&self) -> Result<()> {
-        if self.is_closed() {
-            Err(ErrorKind::Closed.into())
-        } else {
-            Ok(())
-        }
+        if self.is_closed() { Err(ErrorKind::Closed.into()) } else { Ok(()) }
     }
 
     /// Begins a call that `close` has to wait for; it ends when the guard is dropped.
@@ -145,11 +138,7 @@ impl Future for Idle {
         }
         drop(waiting);
         // The last call may have ended between the first look and the registration.
-        if node.calls.load(SeqCst) == 0 {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if node.calls.load(SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 

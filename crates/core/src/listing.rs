@@ -136,9 +136,7 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// FNV-1a: the same on every machine and in every release, so that a cursor outlives its process.
 fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME)
-    })
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 #[cfg(test)]
@@ -158,17 +156,11 @@ mod tests {
             CursorScope::keys(b"s", &a, ""),
             CursorScope::namespaces(b"s", &a),
         ] {
-            assert_eq!(
-                other.open(&cursor).unwrap_err().kind(),
-                ErrorKind::InvalidCursor
-            );
+            assert_eq!(other.open(&cursor).unwrap_err().kind(), ErrorKind::InvalidCursor);
         }
         for garbage in [&b""[..], b"short", &[0; 40]] {
             let garbage = Cursor::from_bytes(garbage.to_vec());
-            assert_eq!(
-                own.open(&garbage).unwrap_err().kind(),
-                ErrorKind::InvalidCursor
-            );
+            assert_eq!(own.open(&garbage).unwrap_err().kind(), ErrorKind::InvalidCursor);
         }
         let mut altered = cursor.as_bytes().to_vec();
         altered.push(1);

@@ -72,9 +72,7 @@ impl Namespace {
         }
         let len: usize = all.iter().map(|segment| segment.len()).sum();
         if len > MAX_NAMESPACE_LEN {
-            return Err(invalid(format!(
-                "{len} bytes, at most {MAX_NAMESPACE_LEN} are taken"
-            )));
+            return Err(invalid(format!("{len} bytes, at most {MAX_NAMESPACE_LEN} are taken")));
         }
         Ok(Self(all.into()))
     }
@@ -212,10 +210,7 @@ mod tests {
 
     #[test]
     fn ambiguous_joins_differ() {
-        let pairs = [
-            (vec!["a", "b:c"], vec!["a:b", "c"]),
-            (vec!["a/b"], vec!["a", "b"]),
-        ];
+        let pairs = [(vec!["a", "b:c"], vec!["a:b", "c"]), (vec!["a/b"], vec!["a", "b"])];
         for (left, right) in pairs {
             let left = Namespace::from_segments(left).unwrap();
             let right = Namespace::from_segments(right).unwrap();

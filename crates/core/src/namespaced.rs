@@ -96,15 +96,9 @@ impl<S: Store + Clone + 'static> Namespaced<S> {
             let text = "the inner store's key length leaves no room for the namespace";
             return Err(Error::new(ErrorKind::InvalidNamespace, text));
         };
-        let own = below
-            .with_max_key_len(max_key_len)
-            .with_purge(below.purge && below.native_expiry);
-        Ok(Self {
-            inner,
-            context: context.with_capabilities(own),
-            namespace,
-            prefix,
-        })
+        let own =
+            below.with_max_key_len(max_key_len).with_purge(below.purge && below.native_expiry);
+        Ok(Self { inner, context: context.with_capabilities(own), namespace, prefix })
     }
 
     /// The flat store below.
@@ -119,16 +113,11 @@ impl<S: Store + Clone + 'static> Namespaced<S> {
 
     fn physicals(&self, operation: &'static str, keys: &[&str]) -> Result<Vec<String>> {
         self.open(operation)?;
-        keys.iter()
-            .map(|key| self.physical(operation, key))
-            .collect()
+        keys.iter().map(|key| self.physical(operation, key)).collect()
     }
 
     fn open(&self, operation: &'static str) -> Result<()> {
-        self.context
-            .lifecycle()
-            .check()
-            .map_err(|error| self.context.error(operation, error))
+        self.context.lifecycle().check().map_err(|error| self.context.error(operation, error))
     }
 
     fn child_scope(&self) -> CursorScope {
@@ -162,9 +151,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     async fn delete_all(&self) -> Result<()> {
         self.open("delete_all")?;
         for separator in [':', '/'] {
-            self.inner
-                .delete_prefix(&format!("{}{separator}", self.prefix))
-                .await?;
+            self.inner.delete_prefix(&format!("{}{separator}", self.prefix)).await?;
         }
         Ok(())
     }
@@ -222,11 +209,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
         let physical = format!("{}:{prefix}", self.prefix);
         let page = self.inner.list_page(&physical, cursor, limit).await?;
         let skip = self.prefix.len() + 1;
-        let keys = page
-            .keys
-            .into_iter()
-            .map(|mut key| key.split_off(skip))
-            .collect();
+        let keys = page.keys.into_iter().map(|mut key| key.split_off(skip)).collect();
         Ok(ListPage::new(keys, page.next))
     }
 
@@ -252,17 +235,12 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
             .collect();
         segments.sort_unstable();
         segments.dedup();
-        Ok(NamespacePage::new(
-            segments,
-            page.next.map(|next| scope.seal(next.as_bytes())),
-        ))
+        Ok(NamespacePage::new(segments, page.next.map(|next| scope.seal(next.as_bytes()))))
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
         self.open("delete_prefix")?;
-        self.inner
-            .delete_prefix(&format!("{}:{prefix}", self.prefix))
-            .await
+        self.inner.delete_prefix(&format!("{}:{prefix}", self.prefix)).await
     }
 
     async fn delete_expired(&self) -> Result<u64> {
@@ -270,9 +248,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
         if self.capabilities().purge {
             return Ok(0);
         }
-        Err(self
-            .context
-            .error("delete_expired", Error::unsupported("purge")))
+        Err(self.context.error("delete_expired", Error::unsupported("purge")))
     }
 
     async fn flush(&self) -> Result<()> {
@@ -287,11 +263,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
 
     async fn close(&self) -> Result<()> {
         self.context.lifecycle().close();
-        if self.context.lifecycle().is_root() {
-            self.inner.close().await
-        } else {
-            Ok(())
-        }
+        if self.context.lifecycle().is_root() { self.inner.close().await } else { Ok(()) }
     }
 }
 
@@ -316,12 +288,7 @@ impl<S: Store + Clone + 'static> NamespacedStore for Namespaced<S> {
             prefix.push('/');
             prefix.push_str(&Namespace::escape_segment(segment));
         }
-        Ok(Arc::new(Self::at(
-            self.inner.clone(),
-            self.context.child(),
-            namespace,
-            prefix,
-        )?))
+        Ok(Arc::new(Self::at(self.inner.clone(), self.context.child(), namespace, prefix)?))
     }
 }
 

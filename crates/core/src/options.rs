@@ -112,11 +112,7 @@ impl SetOutcome {
     /// `Applied` for true, `ConditionNotMet` for false.
     #[must_use]
     pub const fn from_applied(applied: bool) -> Self {
-        if applied {
-            Self::Applied
-        } else {
-            Self::ConditionNotMet
-        }
+        if applied { Self::Applied } else { Self::ConditionNotMet }
     }
 
     /// Tells whether the set applied.
@@ -141,11 +137,7 @@ pub struct SetItem<'a> {
 impl<'a> SetItem<'a> {
     /// A write without expiry or condition.
     pub fn new(key: &'a str, value: impl crate::IntoValue) -> Self {
-        Self {
-            key,
-            value: value.into_value(),
-            options: SetOptions::default(),
-        }
+        Self { key, value: value.into_value(), options: SetOptions::default() }
     }
 
     /// Sets the options.
@@ -179,10 +171,7 @@ pub struct DeleteManyOutcome {
 impl FromIterator<Result<bool>> for DeleteManyOutcome {
     fn from_iter<I: IntoIterator<Item = Result<bool>>>(outcomes: I) -> Self {
         let outcomes: Vec<_> = outcomes.into_iter().collect();
-        let existed = outcomes
-            .iter()
-            .filter(|outcome| matches!(outcome, Ok(true)))
-            .count() as u64;
+        let existed = outcomes.iter().filter(|outcome| matches!(outcome, Ok(true))).count() as u64;
         Self { existed, outcomes }
     }
 }

@@ -39,11 +39,7 @@ impl<'a> RecordReader<'a> {
     /// # Errors
     /// [`ErrorKind::Corrupt`], here and in every method, for bytes that are no such thing.
     pub fn new(input: &'a [u8]) -> Result<Self> {
-        let mut reader = Self {
-            input,
-            at: 0,
-            fields: 0,
-        };
+        let mut reader = Self { input, at: 0, fields: 0 };
         reader.fields = match reader.marker()? {
             Marker::FixMap(len) => u32::from(len),
             Marker::Map16 => u32::from(reader.u16()?),
@@ -77,9 +73,8 @@ impl<'a> RecordReader<'a> {
             Marker::Ext16 => usize::from(self.u16()?),
             Marker::Ext32 => self.len32()?,
             marker => {
-                let text = self
-                    .str_after(marker)
-                    .map_err(|_| corrupt("expires_at has no such type"))?;
+                let text =
+                    self.str_after(marker).map_err(|_| corrupt("expires_at has no such type"))?;
                 let moment = DateTime::parse_from_rfc3339(text).map_err(|error| {
                     corrupt("expires_at is no RFC 3339 text").with_source(error)
                 })?;
@@ -157,9 +152,7 @@ impl<'a> RecordReader<'a> {
             open[depth] -= 1;
             if let Some(values) = self.skip_head()? {
                 depth += 1;
-                *open
-                    .get_mut(depth)
-                    .ok_or_else(|| corrupt("it is nested too deeply"))? = values;
+                *open.get_mut(depth).ok_or_else(|| corrupt("it is nested too deeply"))? = values;
             }
         }
     }
@@ -202,11 +195,7 @@ impl<'a> RecordReader<'a> {
     /// # Errors
     /// [`ErrorKind::Corrupt`] when bytes follow the record.
     pub fn finish(self) -> Result<()> {
-        if self.at == self.input.len() {
-            Ok(())
-        } else {
-            Err(corrupt("bytes follow the record"))
-        }
+        if self.at == self.input.len() { Ok(()) } else { Err(corrupt("bytes follow the record")) }
     }
 
     fn str_after(&mut self, marker: Marker) -> Result<&'a str> {
@@ -223,18 +212,14 @@ impl<'a> RecordReader<'a> {
 
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let rest = &self.input[self.at..];
-        let taken = rest
-            .get(..len)
-            .ok_or_else(|| corrupt("it ends too early"))?;
+        let taken = rest.get(..len).ok_or_else(|| corrupt("it ends too early"))?;
         self.at += len;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let rest = &self.input[self.at..];
-        let taken = rest
-            .first_chunk::<N>()
-            .ok_or_else(|| corrupt("it ends too early"))?;
+        let taken = rest.first_chunk::<N>().ok_or_else(|| corrupt("it ends too early"))?;
         self.at += N;
         Ok(*taken)
     }
@@ -267,9 +252,7 @@ impl<'a> RecordReader<'a> {
 fn checked_moment(seconds: i64, nanos: u32) -> Result<Option<DateTime<Utc>>> {
     // chrono takes up to two thousand million, for leap seconds.
     if nanos >= 1_000_000_000 {
-        return Err(corrupt(
-            "expires_at has a thousand million nanoseconds or more",
-        ));
+        return Err(corrupt("expires_at has a thousand million nanoseconds or more"));
     }
     let micros = nanos.div_ceil(1_000);
     seconds

@@ -30,10 +30,7 @@ pub struct StorageObject {
 impl StorageObject {
     /// A value with the moment at which it stops being live.
     pub fn new(data: impl Into<Bytes>, expires_at: Option<DateTime<Utc>>) -> Self {
-        Self {
-            data: data.into(),
-            expires_at,
-        }
+        Self { data: data.into(), expires_at }
     }
 
     /// Tells whether the value is gone at `now`; at the very moment of its deadline it is.
@@ -82,10 +79,7 @@ impl StorageObject {
             expires_at: ExpiresAt,
             data: BytesOf<'a>,
         }
-        let wire = Wire {
-            expires_at: ExpiresAt(self.expires_at),
-            data: BytesOf(&self.data),
-        };
+        let wire = Wire { expires_at: ExpiresAt(self.expires_at), data: BytesOf(&self.data) };
         let mut out = Vec::with_capacity(self.data.len() + 40);
         rmp_serde::encode::write_named(&mut out, &wire)
             .unwrap_or_else(|error| unreachable!("a vector takes every write: {error}"));
@@ -113,10 +107,7 @@ impl StorageObject {
         reader.finish()?;
         let expires_at = expires_at.ok_or_else(|| corrupt("the field expires_at is missing"))?;
         let data = data.ok_or_else(|| corrupt("the field data is missing"))?;
-        Ok(Self {
-            data: bytes.slice(data),
-            expires_at,
-        })
+        Ok(Self { data: bytes.slice(data), expires_at })
     }
 }
 

@@ -94,9 +94,7 @@ pub trait Store: Debug + Send + Sync {
 
     /// Returns how long `key` still lives.
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
-        let entry = self
-            .get_opts(key, GetOptions::default().with_expires_in(true))
-            .await?;
+        let entry = self.get_opts(key, GetOptions::default().with_expires_in(true)).await?;
         Ok(match entry {
             None => ExpiresIn::Missing,
             Some(entry) => entry.expires_in.unwrap_or(ExpiresIn::Never),
@@ -110,8 +108,7 @@ pub trait Store: Debug + Send + Sync {
     /// what became of each key.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
         let capabilities = self.capabilities();
-        keys.iter()
-            .try_for_each(|key| capabilities.check_key(key))?;
+        keys.iter().try_for_each(|key| capabilities.check_key(key))?;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
             let entry = self.get_opts(key, GetOptions::default()).await;
@@ -147,8 +144,7 @@ pub trait Store: Debug + Send + Sync {
     /// tell what became of each key, in the order given.
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
         let capabilities = self.capabilities();
-        keys.iter()
-            .try_for_each(|key| capabilities.check_key(key))?;
+        keys.iter().try_for_each(|key| capabilities.check_key(key))?;
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             outcomes.push(self.delete_opts(key, DeleteOptions::default()).await);

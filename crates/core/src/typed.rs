@@ -31,11 +31,7 @@ pub struct Typed<'a, S: ?Sized, T, C> {
 
 impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     pub(crate) fn new(store: &'a S, codec: C) -> Self {
-        Self {
-            store,
-            codec,
-            types: PhantomData,
-        }
+        Self { store, codec, types: PhantomData }
     }
 
     /// The same view through another codec.
@@ -57,8 +53,7 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     /// # Errors
     /// As [`get`](Self::get); `Unsupported` without the capability `renew`.
     pub async fn get_renewed(&self, key: &str, renew_for: Duration) -> Result<Option<T>> {
-        self.decode(key, GetOptions::default().with_renew_for(renew_for))
-            .await
+        self.decode(key, GetOptions::default().with_renew_for(renew_for)).await
     }
 
     async fn decode(&self, key: &str, options: GetOptions) -> Result<Option<T>> {
@@ -66,9 +61,7 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
             return Ok(None);
         };
         let value = self.codec.decode(&entry.value);
-        value
-            .map(Some)
-            .map_err(|error| error.with_operation("get").with_key(key))
+        value.map(Some).map_err(|error| error.with_operation("get").with_key(key))
     }
 
     /// Encodes and stores a value; the builder takes expiry and condition.
@@ -76,19 +69,14 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     /// # Errors
     /// On await, `InvalidValue` when the value cannot be encoded.
     pub fn set(&self, key: &'a str, value: &T) -> TypedSet<'a, S> {
-        let set = self
-            .codec
-            .encode(value)
-            .map(|bytes| self.store.set(key, bytes));
+        let set = self.codec.encode(value).map(|bytes| self.store.set(key, bytes));
         TypedSet(set.map_err(|error| error.with_operation("set").with_key(key)))
     }
 }
 
 impl<S: ?Sized, T, C: fmt::Debug> fmt::Debug for Typed<'_, S, T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Typed")
-            .field("codec", &self.codec)
-            .finish_non_exhaustive()
+        f.debug_struct("Typed").field("codec", &self.codec).finish_non_exhaustive()
     }
 }
 
@@ -146,9 +134,7 @@ impl Future for TypedSetFuture<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Ok(future) => future.as_mut().poll(context),
-            Err(error) => error
-                .take()
-                .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+            Err(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
         }
     }
 }

@@ -20,16 +20,11 @@ fn litestar_vectors_round_trip() {
     assert!(cases.len() > 10);
     for case in cases {
         let name = case["name"].as_str().unwrap();
-        let expires_at = case["expires_at_us"]
-            .as_i64()
-            .map(|us| DateTime::from_timestamp_micros(us).unwrap());
+        let expires_at =
+            case["expires_at_us"].as_i64().map(|us| DateTime::from_timestamp_micros(us).unwrap());
         let object = StorageObject::new(unhex(case["data_hex"].as_str().unwrap()), expires_at);
         let encoded = unhex(case["encoded_hex"].as_str().unwrap());
         assert_eq!(object.to_bytes(), encoded, "encoding {name}");
-        assert_eq!(
-            StorageObject::from_bytes(encoded).unwrap(),
-            object,
-            "decoding {name}"
-        );
+        assert_eq!(StorageObject::from_bytes(encoded).unwrap(), object, "decoding {name}");
     }
 }
