@@ -75,7 +75,7 @@ pub trait StoreExt: Store {
     /// The stream ends after its first error; `Unsupported` without the capability `list`.
     fn list<'a>(&'a self, prefix: &'a str) -> List<'a, Self> {
         let seen = Seen::new(self.capabilities().ordered_list);
-        List { store: self, prefix, pages: Pages::new(), seen }
+        List { store: self, prefix, pages: Pages::new(), seen, unlisted: 0 }
     }
 
     /// Streams the names of the direct child namespaces that hold a live key, each exactly once
@@ -377,6 +377,15 @@ pub struct List<'a, S: ?Sized> {
     prefix: &'a str,
     pages: Pages<'a, ListPage>,
     seen: Seen,
+    unlisted: u64,
+}
+
+impl<S: ?Sized> List<'_, S> {
+    /// How many live records the pages so far left out because they do not tell their key; see
+    /// [`ListPage::unlisted`].
+    pub fn unlisted(&self) -> u64 {
+        self.unlisted
+    }
 }
 
 impl<S: ?Sized> fmt::Debug for List<'_, S> {
@@ -389,12 +398,15 @@ impl<S: Store + ?Sized> Stream for List<'_, S> {
     type Item = Result<String>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { store, prefix, pages, seen } = self.get_mut();
+        let Self { store, prefix, pages, seen, unlisted } = self.get_mut();
         pages.poll_next(
             context,
             seen,
             |cursor| list_page(*store, prefix, cursor),
-            |page| (page.keys, page.next),
+            |page| {
+                *unlisted += page.unlisted;
+                (page.keys, page.next)
+            },
         )
     }
 }
@@ -464,7 +476,7 @@ impl<'a, P> Pages<'a, P> {
         context: &mut Context<'_>,
         seen: &mut Seen,
         ask: impl Fn(Option<Cursor>) -> BoxFuture<'a, Result<P>>,
-        split: impl Fn(P) -> (Vec<String>, Option<Cursor>),
+        mut split: impl FnMut(P) -> (Vec<String>, Option<Cursor>),
     ) -> Poll<Option<Result<String>>> {
         loop {
             while let Some(name) = self.ready.pop_front() {

@@ -12,12 +12,22 @@ pub struct ListPage {
     pub keys: Vec<String>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<Cursor>,
+    /// How many live records were passed over on the way because they do not tell their key, as
+    /// files written by Litestar do not.
+    pub unlisted: u64,
 }
 
 impl ListPage {
     /// A page of these keys.
     pub fn new(keys: Vec<String>, next: Option<Cursor>) -> Self {
-        Self { keys, next }
+        Self { keys, next, unlisted: 0 }
+    }
+
+    /// Sets [`unlisted`](Self::unlisted).
+    #[must_use]
+    pub fn with_unlisted(mut self, unlisted: u64) -> Self {
+        self.unlisted = unlisted;
+        self
     }
 }
 

@@ -210,7 +210,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
         let page = self.inner.list_page(&physical, cursor, limit).await?;
         let skip = self.prefix.len() + 1;
         let keys = page.keys.into_iter().map(|mut key| key.split_off(skip)).collect();
-        Ok(ListPage::new(keys, page.next))
+        Ok(ListPage::new(keys, page.next).with_unlisted(page.unlisted))
     }
 
     async fn list_child_namespaces(
