@@ -1,0 +1,175 @@
+//! The workspace as `cargo metadata` describes it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::run::{self, Result};
+
+/// The members and where things lie.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One member.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// Its folder, relative to the workspace's, with `/`.
+    pub(crate) folder: String,
+    pub(crate) published: bool,
+    pub(crate) has_library: bool,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+    /// What it imports outside its tests and build script.
+    pub(crate) imports: Vec<Import>,
+}
+
+/// One dependency of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Import {
+    pub(crate) name: String,
+    pub(crate) optional: bool,
+}
+
+impl Workspace {
+    /// Asks cargo.
+    pub(crate) fn load() -> Result<Self> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut cargo = run::cargo(here);
+        let text = run::output(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        let metadata = serde_json::from_str(&text)
+            .map_err(|error| format!("`cargo metadata` gave no JSON: {error}"))?;
+        Self::read(&metadata)
+            .ok_or_else(|| "`cargo metadata` gave JSON of another shape than expected".to_owned())
+    }
+
+    fn read(metadata: &Value) -> Option<Self> {
+        let root = PathBuf::from(metadata["workspace_root"].as_str()?);
+        let target = PathBuf::from(metadata["target_directory"].as_str()?);
+        let packages = metadata["packages"].as_array()?;
+        let mut packages: Vec<_> = packages
+            .iter()
+            .map(|package| Package::read(package, &root))
+            .collect::<Option<_>>()?;
+        packages.sort_by(|one, other| one.name.cmp(&other.name));
+        Some(Self {
+            root,
+            target,
+            packages,
+        })
+    }
+
+    /// The members that go to the registry.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| package.published)
+    }
+}
+
+impl Package {
+    fn read(package: &Value, root: &Path) -> Option<Self> {
+        let folder = Path::new(package["manifest_path"].as_str()?)
+            .parent()?
+            .strip_prefix(root)
+            .ok()?;
+        let folder: Vec<_> = folder.iter().map(|part| part.to_string_lossy()).collect();
+        let texts = |value: &Value| -> Option<Vec<String>> {
+            value
+                .as_array()?
+                .iter()
+                .map(|text| text.as_str().map(str::to_owned))
+                .collect()
+        };
+        let features = package["features"].as_object()?;
+        Some(Self {
+            name: package["name"].as_str()?.to_owned(),
+            folder: folder.join("/"),
+            // `null` is anywhere, a list of none is nowhere.
+            published: package["publish"]
+                .as_array()
+                .is_none_or(|registries| !registries.is_empty()),
+            has_library: package["targets"].as_array()?.iter().any(|target| {
+                texts(&target["kind"]).is_some_and(|kinds| {
+                    kinds
+                        .iter()
+                        .any(|kind| kind == "lib" || kind == "proc-macro")
+                })
+            }),
+            features: features
+                .iter()
+                .map(|(name, enables)| Some((name.clone(), texts(enables)?)))
+                .collect::<Option<_>>()?,
+            imports: package["dependencies"]
+                .as_array()?
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null())
+                .map(|dependency| {
+                    Some(Import {
+                        name: dependency["name"].as_str()?.to_owned(),
+                        optional: dependency["optional"].as_bool()?,
+                    })
+                })
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn metadata_is_read() {
+        let workspace = Workspace::read(&json!({
+            "workspace_root": "/w",
+            "target_directory": "/t",
+            "packages": [{
+                "name": "x",
+                "manifest_path": "/w/a/x/Cargo.toml",
+                "publish": [],
+                "targets": [{ "kind": ["lib"] }],
+                "features": { "f": ["dep:y"] },
+                "dependencies": [
+                    { "name": "y", "kind": null, "optional": true },
+                    { "name": "z", "kind": "dev", "optional": false },
+                ],
+            }],
+        }))
+        .unwrap();
+        let package = &workspace.packages[0];
+        assert_eq!(
+            (package.name.as_str(), package.folder.as_str()),
+            ("x", "a/x")
+        );
+        assert!(!package.published && package.has_library);
+        assert_eq!(package.features["f"], ["dep:y"]);
+        assert_eq!(
+            package.imports,
+            [Import {
+                name: "y".to_owned(),
+                optional: true
+            }]
+        );
+    }
+
+    #[test]
+    fn this_workspace_is_read() {
+        let workspace = Workspace::load().unwrap();
+        assert!(
+            workspace
+                .published()
+                .any(|package| package.name == "larder-core" && package.has_library)
+        );
+        assert!(
+            workspace
+                .packages
+                .iter()
+                .any(|package| package.name == "xtask" && !package.published)
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! `cargo xtask test`: every test, with the servers they need.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::packages::Workspace;
+use crate::run::{self, Result};
+use crate::servers::Servers;
+use crate::{install, python};
+
+pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
+    let selection = Selection::read(args)?;
+    let redis = install::redis_server()?;
+    let python = python::interpreter(workspace)?;
+    let servers = Servers::start(&redis)?;
+    let cargo = || {
+        let mut cargo = run::cargo(&workspace.root);
+        servers.describe_to(&mut cargo);
+        cargo.env("LARDER_TEST_PYTHON", &python);
+        cargo
+    };
+
+    let tested = run::run(selection.describe_to(&mut tests(cargo(), &workspace.root)));
+    let documented = doc_tests(workspace, &selection).map_or(Ok(()), |packages| {
+        let mut cargo = cargo();
+        cargo.args(["test", "--doc", "--no-fail-fast", "--all-features"]);
+        run::run(cargo.args(packages.iter().flat_map(|package| ["-p", package])))
+    });
+    // Both have run, so that one failure does not hide another.
+    tested.and(documented)
+}
+
+/// The runner: nextest, where it is installed, keeps a hang from blocking the rest.
+fn tests(mut cargo: Command, root: &Path) -> Command {
+    if run::succeeds(run::cargo(root).args(["nextest", "--version"])) {
+        cargo.args(["nextest", "run", "--no-fail-fast"]);
+    } else {
+        cargo.args(["test", "--tests", "--no-fail-fast"]);
+    }
+    cargo
+}
+
+/// The packages whose doc tests are wanted: none when the arguments ask for particular tests.
+fn doc_tests<'a>(workspace: &'a Workspace, selection: &Selection) -> Option<Vec<&'a str>> {
+    if !selection.others.is_empty() {
+        eprintln!("doc tests are left out, as the arguments ask for particular tests");
+        return None;
+    }
+    let wanted = |name: &str| {
+        selection.packages.is_empty() || selection.packages.iter().any(|package| package == name)
+    };
+    let packages: Vec<_> = workspace
+        .packages
+        .iter()
+        .filter(|package| package.has_library && wanted(&package.name))
+        .map(|package| package.name.as_str())
+        .collect();
+    (!packages.is_empty()).then_some(packages)
+}
+
+/// What the developer's arguments ask for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Selection {
+    packages: Vec<String>,
+    others: Vec<String>,
+}
+
+impl Selection {
+    fn read(args: &[String]) -> Result<Self> {
+        let mut args = args
+            .iter()
+            .skip(usize::from(args.first().is_some_and(|arg| arg == "--")));
+        let mut selection = Self::default();
+        while let Some(arg) = args.next() {
+            let package = if arg == "-p" || arg == "--package" {
+                Some(
+                    args.next()
+                        .ok_or_else(|| format!("`{arg}` wants a package's name after it"))?
+                        .as_str(),
+                )
+            } else {
+                arg.strip_prefix("--package=")
+                    .or_else(|| arg.strip_prefix("-p").filter(|name| !name.is_empty()))
+            };
+            match package {
+                Some(package) => selection.packages.push(package.to_owned()),
+                None => selection.others.push(arg.clone()),
+            }
+        }
+        Ok(selection)
+    }
+
+    /// Hands the arguments on; what they leave open is everything.
+    fn describe_to<'a>(&self, cargo: &'a mut Command) -> &'a mut Command {
+        if self.packages.is_empty() {
+            cargo.arg("--workspace");
+        }
+        let chosen = [
+            "-F",
+            "--features",
+            "--all-features",
+            "--no-default-features",
+        ];
+        if !self
+            .others
+            .iter()
+            .any(|arg| chosen.iter().any(|flag| arg.starts_with(flag)))
+        {
+            cargo.arg("--all-features");
+        }
+        cargo
+            .args(self.packages.iter().flat_map(|package| ["-p", package]))
+            .args(&self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Selection {
+        Selection::read(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn line(selection: &Selection) -> Vec<String> {
+        let mut command = Command::new("cargo");
+        selection.describe_to(&mut command);
+        command
+            .get_args()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn without_arguments_everything_runs() {
+        assert_eq!(line(&read(&[])), ["--workspace", "--all-features"]);
+        assert_eq!(read(&[]), Selection::default());
+    }
+
+    #[test]
+    fn packages_are_told_from_the_rest() {
+        let selection = read(&[
+            "--",
+            "-p",
+            "a",
+            "-pb",
+            "--package=c",
+            "--package",
+            "d",
+            "name",
+        ]);
+        assert_eq!(selection.packages, ["a", "b", "c", "d"]);
+        assert_eq!(selection.others, ["name"]);
+        let line = line(&selection);
+        assert_eq!(
+            line,
+            [
+                "--all-features",
+                "-p",
+                "a",
+                "-p",
+                "b",
+                "-p",
+                "c",
+                "-p",
+                "d",
+                "name"
+            ]
+        );
+    }
+
+    #[test]
+    fn chosen_features_stand() {
+        assert_eq!(
+            line(&read(&["-p", "a", "--no-default-features"])),
+            ["-p", "a", "--no-default-features"]
+        );
+        assert_eq!(
+            line(&read(&["--features=x"])),
+            ["--workspace", "--features=x"]
+        );
+    }
+
+    #[test]
+    fn a_package_wants_a_name() {
+        assert!(Selection::read(&["-p".to_owned()]).is_err());
+    }
+}
