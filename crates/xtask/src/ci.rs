@@ -15,11 +15,7 @@ struct Check {
 
 /// In the order in which they run: quick ones first, then those that share what others compiled.
 const CHECKS: &[Check] = &[
-    Check {
-        name: "fmt",
-        purpose: "formatting is cargo fmt's",
-        run: fmt,
-    },
+    Check { name: "fmt", purpose: "formatting is cargo fmt's", run: fmt },
     Check {
         name: "imports",
         purpose: "the import rule of the architecture holds",
@@ -30,31 +26,15 @@ const CHECKS: &[Check] = &[
         purpose: "the documents' links resolve",
         run: |workspace| links::check(&workspace.root),
     },
-    Check {
-        name: "clippy",
-        purpose: "no lint warns, with every feature on",
-        run: clippy,
-    },
-    Check {
-        name: "features",
-        purpose: "each feature compiles by itself",
-        run: features::check,
-    },
-    Check {
-        name: "rustdoc",
-        purpose: "the API pages build without a warning",
-        run: docs::api,
-    },
+    Check { name: "clippy", purpose: "no lint warns, with every feature on", run: clippy },
+    Check { name: "features", purpose: "each feature compiles by itself", run: features::check },
+    Check { name: "rustdoc", purpose: "the API pages build without a warning", run: docs::api },
     Check {
         name: "package",
         purpose: "every published crate builds from its package",
         run: package,
     },
-    Check {
-        name: "deny",
-        purpose: "licences, sources and advisories are in order",
-        run: deny,
-    },
+    Check { name: "deny", purpose: "licences, sources and advisories are in order", run: deny },
 ];
 
 /// The checks, one a line.
@@ -72,9 +52,8 @@ pub(crate) fn help() -> String {
     reason = "how long a check took is a matter of the machine's own clock"
 )]
 pub(crate) fn run(workspace: &Workspace, names: &[String]) -> Result {
-    if let Some(unknown) = names
-        .iter()
-        .find(|name| !CHECKS.iter().any(|check| check.name == **name))
+    if let Some(unknown) =
+        names.iter().find(|name| !CHECKS.iter().any(|check| check.name == **name))
     {
         return Err(format!("`{unknown}` is no check; these are:\n\n{}", help()));
     }
@@ -100,11 +79,7 @@ pub(crate) fn run(workspace: &Workspace, names: &[String]) -> Result {
         }
     }
     print!("\n{report}");
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("failed: {}", failures.join(", ")))
-    }
+    if failures.is_empty() { Ok(()) } else { Err(format!("failed: {}", failures.join(", "))) }
 }
 
 fn fmt(workspace: &Workspace) -> Result {
@@ -129,10 +104,7 @@ fn package(workspace: &Workspace) -> Result {
     let mut cargo = run::cargo(&workspace.root);
     // Publishing refuses a dirty tree by itself; here it is what a developer has.
     cargo.args(["package", "--workspace", "--allow-dirty"]);
-    let unpublished = workspace
-        .packages
-        .iter()
-        .filter(|package| !package.published);
+    let unpublished = workspace.packages.iter().filter(|package| !package.published);
     run::run(cargo.args(unpublished.flat_map(|package| ["--exclude", &package.name])))
 }
 

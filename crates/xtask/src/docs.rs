@@ -5,15 +5,10 @@ use crate::run::{self, Result};
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
     if let Some(arg) = args.first() {
-        return Err(format!(
-            "`cargo xtask docs` takes no arguments, and was given `{arg}`"
-        ));
+        return Err(format!("`cargo xtask docs` takes no arguments, and was given `{arg}`"));
     }
     api(workspace)?;
-    println!(
-        "API pages: {}",
-        workspace.target.join("doc/larder/index.html").display()
-    );
+    println!("API pages: {}", workspace.target.join("doc/larder/index.html").display());
     if run::find("mdbook").is_none() {
         println!(
             "The book is left out, as mdbook is not installed: `cargo install --locked mdbook`, \
@@ -21,15 +16,8 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
         );
         return Ok(());
     }
-    run::run(
-        run::command("mdbook")
-            .arg("build")
-            .arg(workspace.root.join("docs")),
-    )?;
-    println!(
-        "Book: {}",
-        workspace.root.join("docs/book/index.html").display()
-    );
+    run::run(run::command("mdbook").arg("build").arg(workspace.root.join("docs")))?;
+    println!("Book: {}", workspace.root.join("docs/book/index.html").display());
     Ok(())
 }
 

@@ -15,10 +15,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result {
             let mut cargo = run::cargo(&workspace.root);
             // Clippy rather than check: it shares what the check `clippy` has compiled, and a
             // warning fails it.
-            cargo
-                .args(["clippy", "--quiet"])
-                .args(&selection)
-                .args(["--", "-D", "warnings"]);
+            cargo.args(["clippy", "--quiet"]).args(&selection).args(["--", "-D", "warnings"]);
             failures.extend(run::run(&mut cargo).err());
             let feature = feature.map_or("(none)", String::as_str);
             counts.push(format!(
@@ -28,26 +25,13 @@ pub(crate) fn check(workspace: &Workspace) -> Result {
             ));
         }
     }
-    println!(
-        "\n{:<20} {:<12} {:>4}\n{}",
-        "crate",
-        "feature",
-        "brings",
-        counts.join("\n")
-    );
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(failures.join("\n    "))
-    }
+    println!("\n{:<20} {:<12} {:>4}\n{}", "crate", "feature", "brings", counts.join("\n"));
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n    ")) }
 }
 
 fn selection(package: &Package, feature: Option<&str>) -> Vec<String> {
-    let mut selection = vec![
-        "-p".to_owned(),
-        package.name.clone(),
-        "--no-default-features".to_owned(),
-    ];
+    let mut selection =
+        vec!["-p".to_owned(), package.name.clone(), "--no-default-features".to_owned()];
     selection.extend(feature.map(|feature| format!("--features={feature}")));
     selection
 }
@@ -55,9 +39,7 @@ fn selection(package: &Package, feature: Option<&str>) -> Vec<String> {
 /// How many crates a user compiles for it, its own aside; build scripts' are left out.
 fn crates(workspace: &Workspace, selection: &[String]) -> Result<usize> {
     let mut cargo = run::cargo(&workspace.root);
-    cargo
-        .args(["tree", "--edges=normal", "--prefix=none", "--format={p}"])
-        .args(selection);
+    cargo.args(["tree", "--edges=normal", "--prefix=none", "--format={p}"]).args(selection);
     let tree = run::output(&mut cargo)?;
     // A crate seen before is marked with a star.
     let crates: BTreeSet<_> = tree

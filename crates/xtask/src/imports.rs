@@ -5,26 +5,13 @@ use crate::packages::{Import, Package, Workspace};
 use crate::run::Result;
 
 /// What the core may be made of; anything else would reach every user.
-const CORE: &[&str] = &[
-    "async-trait",
-    "bytes",
-    "chrono",
-    "futures-core",
-    "rmp",
-    "rmp-serde",
-    "serde",
-    "thiserror",
-];
+const CORE: &[&str] =
+    &["async-trait", "bytes", "chrono", "futures-core", "rmp", "rmp-serde", "serde", "thiserror"];
 /// What the core may have behind a feature: the import, and the one feature that may ask for it.
 const CORE_OPTIONAL: &[(&str, &str)] = &[("serde_json", "json"), ("tokio", "test-util")];
 /// What the command alone knows.
-const COMMAND_ONLY: &[&str] = &[
-    "clap",
-    "clap_complete",
-    "env_logger",
-    "indicatif",
-    "tracing-subscriber",
-];
+const COMMAND_ONLY: &[&str] =
+    &["clap", "clap_complete", "env_logger", "indicatif", "tracing-subscriber"];
 
 /// Fails with every import that the rule forbids.
 pub(crate) fn check(workspace: &Workspace) -> Result {
@@ -32,10 +19,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result {
     if broken.is_empty() {
         Ok(())
     } else {
-        Err(format!(
-            "the import rule is broken:\n    {}",
-            broken.join("\n    ")
-        ))
+        Err(format!("the import rule is broken:\n    {}", broken.join("\n    ")))
     }
 }
 
@@ -91,10 +75,7 @@ fn broken(packages: &[Package]) -> Vec<String> {
             continue;
         };
         for import in &package.imports {
-            let member = packages
-                .iter()
-                .find(|other| other.name == import.name)
-                .and_then(Role::of);
+            let member = packages.iter().find(|other| other.name == import.name).and_then(Role::of);
             let allowed = match member {
                 Some(other) => role.may_import(other, import.optional),
                 None => may_import_outsider(role, package, import),
@@ -122,23 +103,13 @@ fn may_import_outsider(role: Role, package: &Package, import: &Import) -> bool {
 
 /// Whether the one feature alone asks for the import, and no other asks for that feature.
 fn asked_for_by(package: &Package, import: &str, feature: &str) -> bool {
-    package
-        .features
-        .iter()
-        .filter(|(name, _)| *name != feature)
-        .all(|(_, enables)| {
-            enables.iter().all(|enabled| {
-                let asked = enabled
-                    .split_once('/')
-                    .map_or(enabled.as_str(), |(asked, _)| asked);
-                asked != feature
-                    && asked
-                        .strip_prefix("dep:")
-                        .unwrap_or(asked)
-                        .trim_end_matches('?')
-                        != import
-            })
+    package.features.iter().filter(|(name, _)| *name != feature).all(|(_, enables)| {
+        enables.iter().all(|enabled| {
+            let asked = enabled.split_once('/').map_or(enabled.as_str(), |(asked, _)| asked);
+            asked != feature
+                && asked.strip_prefix("dep:").unwrap_or(asked).trim_end_matches('?') != import
         })
+    })
 }
 
 #[cfg(test)]
@@ -165,28 +136,18 @@ mod tests {
     /// A workspace that keeps the rule, with some imports added to one of its packages.
     fn with(name: &str, added: &[&str]) -> Vec<Package> {
         let mut packages = vec![
-            package(
-                "core",
-                "crates/core",
-                &["bytes", "serde", "tokio?", "serde_json?"],
-            ),
+            package("core", "crates/core", &["bytes", "serde", "tokio?", "serde_json?"]),
             package("memory", "backends/memory", &["core", "tokio"]),
             package("redis", "backends/redis", &["core", "tokio", "driver"]),
             package("cache", "crates/cache", &["core", "tokio"]),
             package("suite", "conformance-tests", &["core", "cache?", "tokio"]),
             package("facade", "crates/larder", &["core", "memory?", "redis?"]),
-            package(
-                "command",
-                "crates/cli",
-                &["core", "facade", "suite", "cache", "clap"],
-            ),
+            package("command", "crates/cli", &["core", "facade", "suite", "cache", "clap"]),
         ];
         let mut bench = package("bench", "crates/bench", &["facade", "redis", "clap"]);
         bench.published = false;
         packages.push(bench);
-        packages[0]
-            .features
-            .insert("test-util".to_owned(), vec!["dep:tokio".to_owned()]);
+        packages[0].features.insert("test-util".to_owned(), vec!["dep:tokio".to_owned()]);
         let chosen = packages.iter_mut().find(|package| package.name == name);
         if let Some(chosen) = chosen {
             chosen.imports.extend(package("", "", added).imports);
@@ -225,10 +186,7 @@ mod tests {
             ("command", "bench"),
         ] {
             let bare = import.trim_end_matches('?');
-            assert_eq!(
-                broken(&with(name, &[import])),
-                [format!("{name} imports {bare}")]
-            );
+            assert_eq!(broken(&with(name, &[import])), [format!("{name} imports {bare}")]);
         }
     }
 
@@ -246,9 +204,7 @@ mod tests {
         assert_eq!(broken(&packages), ["core imports tokio"]);
         for asks in ["dep:tokio", "tokio/time", "tokio?/time", "test-util"] {
             let mut packages = with("", &[]);
-            packages[0]
-                .features
-                .insert("default".to_owned(), vec![asks.to_owned()]);
+            packages[0].features.insert("default".to_owned(), vec![asks.to_owned()]);
             assert_eq!(broken(&packages), ["core imports tokio"], "{asks}");
         }
     }

@@ -12,10 +12,7 @@ const OLDEST_REDIS: (u32, u32) = (6, 2);
 /// on `PATH`, else a fresh one.
 pub(crate) fn redis_server() -> Result<PathBuf> {
     let named = std::env::var_os("LARDER_TEST_REDIS_SERVER").filter(|path| !path.is_empty());
-    let server = match named
-        .map(PathBuf::from)
-        .or_else(|| run::find("redis-server"))
-    {
+    let server = match named.map(PathBuf::from).or_else(|| run::find("redis-server")) {
         Some(server) => server,
         None => install_redis_server()?,
     };
@@ -50,11 +47,8 @@ fn check_version(server: &Path) -> Result {
 
 /// The major and minor number in `Redis server v=7.0.15 sha=…`.
 fn version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text
-        .split_once("v=")?
-        .1
-        .split(['.', ' '])
-        .map_while(|number| number.parse().ok());
+    let mut numbers =
+        text.split_once("v=")?.1.split(['.', ' ']).map_while(|number| number.parse().ok());
     Some((numbers.next()?, numbers.next()?))
 }
 
@@ -66,26 +60,21 @@ pub(crate) fn apt(packages: &[&str]) -> Result {
         return Err("we are not root, and `sudo -n` is refused".to_owned());
     }
     let apt_get = || {
-        let mut command = if root {
-            run::command("env")
-        } else {
-            run::command("sudo")
-        };
+        let mut command = if root { run::command("env") } else { run::command("sudo") };
         if !root {
             command.args(["-n", "env"]);
         }
-        command
-            .arg("DEBIAN_FRONTEND=noninteractive")
-            .arg(&apt)
-            .args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
+        command.arg("DEBIAN_FRONTEND=noninteractive").arg(&apt).args([
+            "-qq",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+        ]);
         command
     };
     eprintln!("installing {}", packages.join(" "));
     let install = || -> Command {
         let mut command = apt_get();
-        command
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(packages);
+        command.args(["install", "-y", "--no-install-recommends"]).args(packages);
         command
     };
     // A fresh machine has no package lists, and old lists name files that are gone.
@@ -102,10 +91,7 @@ mod tests {
 
     #[test]
     fn versions_are_read() {
-        assert_eq!(
-            version("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc"),
-            Some((7, 0))
-        );
+        assert_eq!(version("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc"), Some((7, 0)));
         assert_eq!(version("Redis server v=6.2 sha"), Some((6, 2)));
         assert_eq!(version("Valkey server v=8.1.0 sha"), Some((8, 1)));
         assert_eq!(version("something else"), None);

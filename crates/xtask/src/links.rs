@@ -19,16 +19,10 @@ pub(crate) fn check(root: &Path) -> Result {
         .map_err(|error| format!("the documents cannot be read: {error}"))?;
     let broken = broken(root, &documents);
     if broken.is_empty() {
-        println!(
-            "{} documents, every link between them resolves",
-            documents.len()
-        );
+        println!("{} documents, every link between them resolves", documents.len());
         Ok(())
     } else {
-        Err(format!(
-            "the documents do not hang together:\n    {}",
-            broken.join("\n    ")
-        ))
+        Err(format!("the documents do not hang together:\n    {}", broken.join("\n    ")))
     }
 }
 
@@ -65,10 +59,7 @@ fn broken(root: &Path, documents: &BTreeMap<PathBuf, Document>) -> Vec<String> {
                 None => (link.as_str(), None),
             };
             let Some(target) = resolve(path, file) else {
-                broken.push(format!(
-                    "{}: {link} leads out of the repository",
-                    path.display()
-                ));
+                broken.push(format!("{}: {link} leads out of the repository", path.display()));
                 continue;
             };
             if path == Path::new(SUMMARY) {
@@ -85,9 +76,8 @@ fn broken(root: &Path, documents: &BTreeMap<PathBuf, Document>) -> Vec<String> {
         }
     }
     if documents.contains_key(Path::new(SUMMARY)) {
-        for page in documents
-            .keys()
-            .filter(|path| path.starts_with("docs") && *path != Path::new(SUMMARY))
+        for page in
+            documents.keys().filter(|path| path.starts_with("docs") && *path != Path::new(SUMMARY))
         {
             if !listed.contains(page) {
                 broken.push(format!("{}: not listed in {SUMMARY}", page.display()));
@@ -140,10 +130,7 @@ mod tests {
                 "[a](docs/a.md#the-end) [b](docs/data.json) [c](#top) [d](https://x.org)\n# Top\n",
             ),
             ("docs/SUMMARY.md", "[A](a.md) [Later]()\n"),
-            (
-                "docs/a.md",
-                "# The end\n[up](../README.md) [folder](../docs)\n",
-            ),
+            ("docs/a.md", "# The end\n[up](../README.md) [folder](../docs)\n"),
             ("docs/data.json", ""),
             ("target/x.md", "[gone](gone.md)"),
             ("docs/book/x.md", "[gone](gone.md)"),
@@ -154,10 +141,7 @@ mod tests {
     #[test]
     fn bad_links_are_named() {
         let broken = check(&[
-            (
-                "README.md",
-                "[a](docs/gone.md) [b](docs/a.md#gone) [c](../x.md) [d](#gone)\n",
-            ),
+            ("README.md", "[a](docs/gone.md) [b](docs/a.md#gone) [c](../x.md) [d](#gone)\n"),
             ("docs/a.md", "\n"),
         ]);
         assert_eq!(
@@ -173,11 +157,8 @@ mod tests {
 
     #[test]
     fn the_book_lists_its_pages() {
-        let broken = check(&[
-            ("docs/SUMMARY.md", "[A](a.md)\n"),
-            ("docs/a.md", ""),
-            ("docs/b/c.md", ""),
-        ]);
+        let broken =
+            check(&[("docs/SUMMARY.md", "[A](a.md)\n"), ("docs/a.md", ""), ("docs/b/c.md", "")]);
         assert_eq!(broken, ["docs/b/c.md: not listed in docs/SUMMARY.md"]);
     }
 }

@@ -41,9 +41,7 @@ fn main() -> ExitCode {
             print!("{HELP}\nThe checks of `cargo xtask ci`:\n\n{}", ci::help());
             Ok(())
         }
-        other => Err(format!(
-            "`{other}` is no command: `cargo xtask help` lists them"
-        )),
+        other => Err(format!("`{other}` is no command: `cargo xtask help` lists them")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,9 +18,7 @@ impl Document {
         let mut fence: Option<&str> = None;
         for line in text.lines() {
             let trimmed = line.trim_start();
-            let marker = ["```", "~~~"]
-                .into_iter()
-                .find(|marker| trimmed.starts_with(marker));
+            let marker = ["```", "~~~"].into_iter().find(|marker| trimmed.starts_with(marker));
             match (fence, marker) {
                 (None, Some(marker)) => fence = Some(marker),
                 (Some(open), Some(marker)) if open == marker => fence = None,
@@ -35,11 +33,7 @@ impl Document {
         if let Some(heading) = heading(line) {
             let slug = slug(heading);
             let times = seen.entry(slug.clone()).or_default();
-            self.anchors.insert(if *times == 0 {
-                slug
-            } else {
-                format!("{slug}-{times}")
-            });
+            self.anchors.insert(if *times == 0 { slug } else { format!("{slug}-{times}") });
             *times += 1;
         }
         let line = without_code(line);
@@ -50,9 +44,7 @@ impl Document {
                     .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())),
             );
         }
-        let inline = line
-            .match_indices("](")
-            .filter_map(|(at, _)| target(&line[at + 2..]));
+        let inline = line.match_indices("](").filter_map(|(at, _)| target(&line[at + 2..]));
         let defined = line
             .strip_prefix('[')
             .and_then(|rest| rest.split_once("]:"))
@@ -60,8 +52,7 @@ impl Document {
             .and_then(|(_, rest)| rest.split_whitespace().next());
         let ours =
             |link: &&str| !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:");
-        self.links
-            .extend(inline.chain(defined).filter(ours).map(str::to_owned));
+        self.links.extend(inline.chain(defined).filter(ours).map(str::to_owned));
     }
 }
 
@@ -75,11 +66,9 @@ fn heading(line: &str) -> Option<&str> {
 /// The anchor that GitHub and mdBook give a heading.
 fn slug(heading: &str) -> String {
     let kept = heading.to_lowercase();
-    let kept = kept
-        .chars()
-        .filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
-    kept.map(|char| if char == ' ' { '-' } else { char })
-        .collect()
+    let kept =
+        kept.chars().filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
+    kept.map(|char| if char == ' ' { '-' } else { char }).collect()
 }
 
 /// The line with its code spans blanked, as nothing in them is a link.
@@ -139,12 +128,7 @@ mod tests {
 [k](mailto:x@example.org)
 ";
         let links = Document::read(text).links;
-        assert_eq!(
-            links,
-            [
-                "a.md", "b.png", "c d.md", "d(1).md", "g.md", "h.md", "i.md#x"
-            ]
-        );
+        assert_eq!(links, ["a.md", "b.png", "c d.md", "d(1).md", "g.md", "h.md", "i.md#x"]);
     }
 
     #[test]

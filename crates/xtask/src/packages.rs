@@ -51,16 +51,10 @@ impl Workspace {
         let root = PathBuf::from(metadata["workspace_root"].as_str()?);
         let target = PathBuf::from(metadata["target_directory"].as_str()?);
         let packages = metadata["packages"].as_array()?;
-        let mut packages: Vec<_> = packages
-            .iter()
-            .map(|package| Package::read(package, &root))
-            .collect::<Option<_>>()?;
+        let mut packages: Vec<_> =
+            packages.iter().map(|package| Package::read(package, &root)).collect::<Option<_>>()?;
         packages.sort_by(|one, other| one.name.cmp(&other.name));
-        Some(Self {
-            root,
-            target,
-            packages,
-        })
+        Some(Self { root, target, packages })
     }
 
     /// The members that go to the registry.
@@ -71,17 +65,11 @@ impl Workspace {
 
 impl Package {
     fn read(package: &Value, root: &Path) -> Option<Self> {
-        let folder = Path::new(package["manifest_path"].as_str()?)
-            .parent()?
-            .strip_prefix(root)
-            .ok()?;
+        let folder =
+            Path::new(package["manifest_path"].as_str()?).parent()?.strip_prefix(root).ok()?;
         let folder: Vec<_> = folder.iter().map(|part| part.to_string_lossy()).collect();
         let texts = |value: &Value| -> Option<Vec<String>> {
-            value
-                .as_array()?
-                .iter()
-                .map(|text| text.as_str().map(str::to_owned))
-                .collect()
+            value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
         };
         let features = package["features"].as_object()?;
         Some(Self {
@@ -93,9 +81,7 @@ impl Package {
                 .is_none_or(|registries| !registries.is_empty()),
             has_library: package["targets"].as_array()?.iter().any(|target| {
                 texts(&target["kind"]).is_some_and(|kinds| {
-                    kinds
-                        .iter()
-                        .any(|kind| kind == "lib" || kind == "proc-macro")
+                    kinds.iter().any(|kind| kind == "lib" || kind == "proc-macro")
                 })
             }),
             features: features
@@ -142,19 +128,10 @@ mod tests {
         }))
         .unwrap();
         let package = &workspace.packages[0];
-        assert_eq!(
-            (package.name.as_str(), package.folder.as_str()),
-            ("x", "a/x")
-        );
+        assert_eq!((package.name.as_str(), package.folder.as_str()), ("x", "a/x"));
         assert!(!package.published && package.has_library);
         assert_eq!(package.features["f"], ["dep:y"]);
-        assert_eq!(
-            package.imports,
-            [Import {
-                name: "y".to_owned(),
-                optional: true
-            }]
-        );
+        assert_eq!(package.imports, [Import { name: "y".to_owned(), optional: true }]);
     }
 
     #[test]
@@ -166,10 +143,7 @@ mod tests {
                 .any(|package| package.name == "larder-core" && package.has_library)
         );
         assert!(
-            workspace
-                .packages
-                .iter()
-                .any(|package| package.name == "xtask" && !package.published)
+            workspace.packages.iter().any(|package| package.name == "xtask" && !package.published)
         );
     }
 }

@@ -34,19 +34,9 @@ pub(crate) fn interpreter(workspace: &Workspace) -> Result<PathBuf> {
         return Ok(python);
     }
     make(&venv)?;
-    eprintln!(
-        "installing litestar, redis and msgspec into {}",
-        venv.display()
-    );
+    eprintln!("installing litestar, redis and msgspec into {}", venv.display());
     let mut pip = run::command(&python);
-    pip.args([
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "install",
-        "--quiet",
-    ]);
+    pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]);
     run::output(pip.args(REQUIREMENTS.lines())).map_err(|why| {
         format!(
             "the tests need litestar, redis and msgspec from PyPI, which pip could not install: \
@@ -74,11 +64,7 @@ fn make(venv: &Path) -> Result {
         return Ok(());
     }
     let made = install::apt(&["python3", "python3-venv"]).and_then(|()| {
-        if create(venv) {
-            Ok(())
-        } else {
-            Err("`python3 -m venv` fails all the same".to_owned())
-        }
+        if create(venv) { Ok(()) } else { Err("`python3 -m venv` fails all the same".to_owned()) }
     });
     made.map_err(|why| {
         format!(
@@ -91,9 +77,7 @@ fn make(venv: &Path) -> Result {
 
 /// Tries the `python3` on `PATH` and then the system's, as another one may lack what that has.
 fn create(venv: &Path) -> bool {
-    let candidates = run::find("python3")
-        .into_iter()
-        .chain([PathBuf::from("/usr/bin/python3")]);
+    let candidates = run::find("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]);
     candidates.into_iter().any(|python| {
         // What is left of another attempt would be mixed with this one.
         if venv.exists() && fs::remove_dir_all(venv).is_err() {

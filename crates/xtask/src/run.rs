@@ -41,31 +41,21 @@ pub(crate) fn cargo(root: &Path) -> Command {
 pub(crate) fn run(command: &mut Command) -> Result {
     let line = line(command);
     eprintln!("$ {line}");
-    let status = command
-        .status()
-        .map_err(|error| format!("`{line}` could not be started: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{line}` failed ({status})"))
-    }
+    let status =
+        command.status().map_err(|error| format!("`{line}` could not be started: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{line}` failed ({status})")) }
 }
 
 /// Runs the command in silence and gives what it printed; its own complaint is part of the error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
-    let output = command
-        .output()
-        .map_err(|error| format!("`{line}` could not be started: {error}"))?;
+    let output =
+        command.output().map_err(|error| format!("`{line}` could not be started: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(format!(
-        "`{line}` failed ({}): {}",
-        output.status,
-        complaint.trim()
-    ))
+    Err(format!("`{line}` failed ({}): {}", output.status, complaint.trim()))
 }
 
 /// Whether the command can be started and succeeds; its output goes nowhere.
@@ -89,11 +79,8 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 /// The command as a developer would type it, without the folders of its program.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut line = program
-        .file_name()
-        .unwrap_or(program.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let mut line =
+        program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for arg in command.get_args() {
         line.push(' ');
         line.push_str(&arg.to_string_lossy());

@@ -75,18 +75,12 @@ impl Servers {
     pub(crate) fn describe_to(&self, command: &mut Command) {
         command
             .env("LARDER_TEST_REDIS_SERVER", &self.binary)
-            .env(
-                "LARDER_TEST_REDIS_URL",
-                format!("redis://127.0.0.1:{}", self.plain.port),
-            )
+            .env("LARDER_TEST_REDIS_URL", format!("redis://127.0.0.1:{}", self.plain.port))
             .env(
                 "LARDER_TEST_REDIS_PASSWORD_URL",
                 format!("redis://:{}@127.0.0.1:{}", self.secret, self.password.port),
             )
-            .env(
-                "LARDER_TEST_REDIS_TLS_URL",
-                format!("rediss://localhost:{}", self.tls.port),
-            )
+            .env("LARDER_TEST_REDIS_TLS_URL", format!("rediss://localhost:{}", self.tls.port))
             .env("LARDER_TEST_REDIS_CA", &self.authority);
     }
 }
@@ -113,11 +107,7 @@ impl Kind<'_> {
         match self {
             Kind::Plain => format!("port {port}\n"),
             Kind::Password(secret) => format!("port {port}\nrequirepass {secret}\n"),
-            Kind::Tls(Certificates {
-                authority,
-                certificate,
-                key,
-            }) => format!(
+            Kind::Tls(Certificates { authority, certificate, key }) => format!(
                 "port 0\ntls-port {port}\ntls-auth-clients no\n\
                  tls-ca-cert-file \"{}\"\ntls-cert-file \"{}\"\ntls-key-file \"{}\"\n",
                 authority.display(),
@@ -174,17 +164,11 @@ impl Server {
                 Ok(server) => return Ok(server),
                 Err(Failure::PortTaken) => {}
                 Err(Failure::Other(why)) => {
-                    return Err(format!(
-                        "the {} redis-server did not start: {why}",
-                        kind.name()
-                    ));
+                    return Err(format!("the {} redis-server did not start: {why}", kind.name()));
                 }
             }
         }
-        Err(format!(
-            "the {} redis-server found its port taken {ATTEMPTS} times",
-            kind.name()
-        ))
+        Err(format!("the {} redis-server found its port taken {ATTEMPTS} times", kind.name()))
     }
 
     fn attempt(
@@ -225,19 +209,13 @@ impl Server {
         for _ in 0..STEPS {
             let ended = server.keeper.try_wait().map_err(other)?.is_some();
             read.clear();
-            log.rewind()
-                .and_then(|()| log.read_to_string(&mut read))
-                .map_err(other)?;
+            log.rewind().and_then(|()| log.read_to_string(&mut read)).map_err(other)?;
             if read.contains("Ready to accept connections") && kind.answers(port) {
                 return Ok(server);
             }
             if ended {
                 let taken = read.contains("Address already in use");
-                return Err(if taken {
-                    Failure::PortTaken
-                } else {
-                    Failure::Other(read)
-                });
+                return Err(if taken { Failure::PortTaken } else { Failure::Other(read) });
             }
             thread::sleep(STEP);
         }

@@ -67,9 +67,7 @@ struct Selection {
 
 impl Selection {
     fn read(args: &[String]) -> Result<Self> {
-        let mut args = args
-            .iter()
-            .skip(usize::from(args.first().is_some_and(|arg| arg == "--")));
+        let mut args = args.iter().skip(usize::from(args.first().is_some_and(|arg| arg == "--")));
         let mut selection = Self::default();
         while let Some(arg) = args.next() {
             let package = if arg == "-p" || arg == "--package" {
@@ -95,22 +93,11 @@ impl Selection {
         if self.packages.is_empty() {
             cargo.arg("--workspace");
         }
-        let chosen = [
-            "-F",
-            "--features",
-            "--all-features",
-            "--no-default-features",
-        ];
-        if !self
-            .others
-            .iter()
-            .any(|arg| chosen.iter().any(|flag| arg.starts_with(flag)))
-        {
+        let chosen = ["-F", "--features", "--all-features", "--no-default-features"];
+        if !self.others.iter().any(|arg| chosen.iter().any(|flag| arg.starts_with(flag))) {
             cargo.arg("--all-features");
         }
-        cargo
-            .args(self.packages.iter().flat_map(|package| ["-p", package]))
-            .args(&self.others)
+        cargo.args(self.packages.iter().flat_map(|package| ["-p", package])).args(&self.others)
     }
 }
 
@@ -125,10 +112,7 @@ mod tests {
     fn line(selection: &Selection) -> Vec<String> {
         let mut command = Command::new("cargo");
         selection.describe_to(&mut command);
-        command
-            .get_args()
-            .map(|arg| arg.to_string_lossy().into_owned())
-            .collect()
+        command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect()
     }
 
     #[test]
@@ -139,34 +123,11 @@ mod tests {
 
     #[test]
     fn packages_are_told_from_the_rest() {
-        let selection = read(&[
-            "--",
-            "-p",
-            "a",
-            "-pb",
-            "--package=c",
-            "--package",
-            "d",
-            "name",
-        ]);
+        let selection = read(&["--", "-p", "a", "-pb", "--package=c", "--package", "d", "name"]);
         assert_eq!(selection.packages, ["a", "b", "c", "d"]);
         assert_eq!(selection.others, ["name"]);
         let line = line(&selection);
-        assert_eq!(
-            line,
-            [
-                "--all-features",
-                "-p",
-                "a",
-                "-p",
-                "b",
-                "-p",
-                "c",
-                "-p",
-                "d",
-                "name"
-            ]
-        );
+        assert_eq!(line, ["--all-features", "-p", "a", "-p", "b", "-p", "c", "-p", "d", "name"]);
     }
 
     #[test]
@@ -175,10 +136,7 @@ mod tests {
             line(&read(&["-p", "a", "--no-default-features"])),
             ["-p", "a", "--no-default-features"]
         );
-        assert_eq!(
-            line(&read(&["--features=x"])),
-            ["--workspace", "--features=x"]
-        );
+        assert_eq!(line(&read(&["--features=x"])), ["--workspace", "--features=x"]);
     }
 
     #[test]

@@ -36,28 +36,17 @@ impl Certificates {
 
 fn pems() -> std::result::Result<(String, String, String), rcgen::Error> {
     let mut authority = CertificateParams::default();
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "Larder test authority");
+    authority.distinguished_name.push(DnType::CommonName, "Larder test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let authority_key = KeyPair::generate()?;
     let authority_certificate = authority.self_signed(&authority_key)?;
     let issuer = Issuer::new(authority, authority_key);
 
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let mut server = CertificateParams::new(names)?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "localhost");
+    server.distinguished_name.push(DnType::CommonName, "localhost");
     let server_key = KeyPair::generate()?;
     let server_certificate = server.signed_by(&server_key, &issuer)?;
-    Ok((
-        authority_certificate.pem(),
-        server_certificate.pem(),
-        server_key.serialize_pem(),
-    ))
+    Ok((authority_certificate.pem(), server_certificate.pem(), server_key.serialize_pem()))
 }
