@@ -212,6 +212,13 @@ impl Error {
         self
     }
 
+    /// Names the key in place of one that a store below named, for a layer that maps keys.
+    #[must_use]
+    pub fn replace_key(mut self, key: &str) -> Self {
+        Arc::make_mut(&mut self.0).key = Some(key.into());
+        self
+    }
+
     /// Attaches the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Capabilities, Cursor, CursorScope, DeleteManyOutcome, DeleteOptions, Entry, Error, ErrorKind,
-    ExpiresIn, Expiry, GetOptions, ListPage, Namespace, NamespacePage, Result, SetItem, SetOptions,
-    SetOutcome, Store, StoreContext,
+    ExpiresIn, Expiry, GetOptions, InProgress, ListPage, Namespace, NamespacePage, Result, SetItem,
+    SetOptions, SetOutcome, Store, StoreContext,
 };
 
 /// A store whose keys live in a tree of namespaces.
@@ -106,22 +106,36 @@ impl<S: Store + Clone + 'static> Namespaced<S> {
         &self.inner
     }
 
-    fn physical(&self, operation: &'static str, key: &str) -> Result<String> {
-        self.context.check(operation, key)?;
-        Ok(format!("{}:{key}", self.prefix))
+    /// Begins a call on one key, and gives the key's physical name.
+    fn begin(&self, operation: &'static str, key: &str) -> Result<(InProgress, String)> {
+        Ok((self.context.begin(operation, key)?, self.physical(key)))
     }
 
-    fn physicals(&self, operation: &'static str, keys: &[&str]) -> Result<Vec<String>> {
-        self.open(operation)?;
-        keys.iter().map(|key| self.physical(operation, key)).collect()
+    /// Begins a bulk call, and gives the physical names of its keys.
+    fn begin_bulk(
+        &self,
+        operation: &'static str,
+        keys: &[&str],
+    ) -> Result<(InProgress, Vec<String>)> {
+        let call = self.context.begin_bulk(operation, keys.iter().copied())?;
+        Ok((call, keys.iter().map(|key| self.physical(key)).collect()))
     }
 
-    fn open(&self, operation: &'static str) -> Result<()> {
-        self.context.lifecycle().check().map_err(|error| self.context.error(operation, error))
+    fn physical(&self, key: &str) -> String {
+        format!("{}:{key}", self.prefix)
     }
 
     fn child_scope(&self) -> CursorScope {
         CursorScope::namespaces(self.prefix.as_bytes(), &self.namespace)
+    }
+}
+
+/// Puts the keys that the caller gave in the place of their physical names.
+fn name_keys<T>(outcomes: &mut [Result<T>], keys: &[&str]) {
+    for (outcome, key) in outcomes.iter_mut().zip(keys) {
+        if let Err(error) = outcome {
+            *error = error.clone().replace_key(key);
+        }
     }
 }
 
@@ -134,22 +148,22 @@ fn inner_cursor(position: &Bytes) -> Option<Cursor> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
-        let physical = self.physical("get", key)?;
-        self.inner.get_opts(&physical, options).await
+        let (_call, physical) = self.begin("get", key)?;
+        self.inner.get_opts(&physical, options).await.map_err(|error| error.replace_key(key))
     }
 
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let physical = self.physical("set", key)?;
-        self.inner.set_opts(&physical, value, options).await
+        let (_call, physical) = self.begin("set", key)?;
+        self.inner.set_opts(&physical, value, options).await.map_err(|error| error.replace_key(key))
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
-        let physical = self.physical("delete", key)?;
-        self.inner.delete_opts(&physical, options).await
+        let (_call, physical) = self.begin("delete", key)?;
+        self.inner.delete_opts(&physical, options).await.map_err(|error| error.replace_key(key))
     }
 
     async fn delete_all(&self) -> Result<()> {
-        self.open("delete_all")?;
+        let _call = self.context.begin_keyless("delete_all")?;
         for separator in [':', '/'] {
             self.inner.delete_prefix(&format!("{}{separator}", self.prefix)).await?;
         }
@@ -161,41 +175,47 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     }
 
     async fn exists(&self, key: &str) -> Result<bool> {
-        let physical = self.physical("exists", key)?;
-        self.inner.exists(&physical).await
+        let (_call, physical) = self.begin("exists", key)?;
+        self.inner.exists(&physical).await.map_err(|error| error.replace_key(key))
     }
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
-        let physical = self.physical("expires_in", key)?;
-        self.inner.expires_in(&physical).await
+        let (_call, physical) = self.begin("expires_in", key)?;
+        self.inner.expires_in(&physical).await.map_err(|error| error.replace_key(key))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
-        let physicals = self.physicals("get_many", keys)?;
-        let keys: Vec<&str> = physicals.iter().map(String::as_str).collect();
-        self.inner.get_many(&keys).await
+        let (_call, physicals) = self.begin_bulk("get_many", keys)?;
+        let below: Vec<&str> = physicals.iter().map(String::as_str).collect();
+        let mut values = self.inner.get_many(&below).await?;
+        name_keys(&mut values, keys);
+        Ok(values)
     }
 
     async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
         let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
-        let physicals = self.physicals("set_many", &keys)?;
+        let (_call, physicals) = self.begin_bulk("set_many", &keys)?;
         let items = items
             .into_iter()
             .zip(&physicals)
             .map(|(item, key)| SetItem::new(key, item.value).with_options(item.options))
             .collect();
-        self.inner.set_many(items).await
+        let mut outcomes = self.inner.set_many(items).await?;
+        name_keys(&mut outcomes, &keys);
+        Ok(outcomes)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
-        let physicals = self.physicals("delete_many", keys)?;
-        let keys: Vec<&str> = physicals.iter().map(String::as_str).collect();
-        self.inner.delete_many(&keys).await
+        let (_call, physicals) = self.begin_bulk("delete_many", keys)?;
+        let below: Vec<&str> = physicals.iter().map(String::as_str).collect();
+        let mut outcome = self.inner.delete_many(&below).await?;
+        name_keys(&mut outcome.outcomes, keys);
+        Ok(outcome)
     }
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let physical = self.physical("update_expiry", key)?;
-        self.inner.update_expiry(&physical, expiry).await
+        let (_call, physical) = self.begin("update_expiry", key)?;
+        self.inner.update_expiry(&physical, expiry).await.map_err(|error| error.replace_key(key))
     }
 
     async fn list_page(
@@ -204,7 +224,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<ListPage> {
-        self.open("list_page")?;
+        let _call = self.context.begin_keyless("list_page")?;
         // The inner cursor is bound to the inner store and to the whole physical prefix.
         let physical = format!("{}:{prefix}", self.prefix);
         let page = self.inner.list_page(&physical, cursor, limit).await?;
@@ -218,7 +238,7 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<NamespacePage> {
-        self.open("list_child_namespaces")?;
+        let _call = self.context.begin_keyless("list_child_namespaces")?;
         let scope = self.child_scope();
         let position = cursor.map(|cursor| scope.open(cursor)).transpose()?;
         let below = format!("{}/", self.prefix);
@@ -239,12 +259,12 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
-        self.open("delete_prefix")?;
+        let _call = self.context.begin_keyless("delete_prefix")?;
         self.inner.delete_prefix(&format!("{}:{prefix}", self.prefix)).await
     }
 
     async fn delete_expired(&self) -> Result<u64> {
-        self.open("delete_expired")?;
+        let _call = self.context.begin_keyless("delete_expired")?;
         if self.capabilities().purge {
             return Ok(0);
         }
@@ -252,18 +272,20 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     }
 
     async fn flush(&self) -> Result<()> {
-        self.open("flush")?;
+        let _call = self.context.begin_keyless("flush")?;
         self.inner.flush().await
     }
 
     async fn ping(&self) -> Result<()> {
-        self.open("ping")?;
+        let _call = self.context.begin_keyless("ping")?;
         self.inner.ping().await
     }
 
     async fn close(&self) -> Result<()> {
-        self.context.lifecycle().close();
-        if self.context.lifecycle().is_root() { self.inner.close().await } else { Ok(()) }
+        let lifecycle = self.context.lifecycle();
+        lifecycle.close();
+        lifecycle.idle().await;
+        if lifecycle.is_root() { self.inner.close().await } else { Ok(()) }
     }
 }
 
@@ -278,7 +300,7 @@ impl<S: Store + Clone + 'static> NamespacedStore for Namespaced<S> {
     }
 
     fn with_path(&self, segments: &[&str]) -> Result<Arc<dyn NamespacedStore>> {
-        self.open("with_namespace")?;
+        let _call = self.context.begin_keyless("with_namespace")?;
         let namespace = self
             .namespace
             .join_all(segments)

@@ -1,0 +1,188 @@
+//! What the decoder of records takes and refuses (`R1`).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use larder_core::chrono::{DateTime, TimeDelta, Utc};
+use larder_core::{Bytes, ErrorKind, ExpiresIn, StorageObject};
+use proptest::prelude::*;
+
+const NEVER_BAR: &[u8] = b"\x82\xaaexpires_at\xc0\xa4data\xc4\x03bar";
+
+fn decode(bytes: &[u8]) -> Result<StorageObject, ErrorKind> {
+    StorageObject::from_bytes(bytes.to_vec()).map_err(|error| error.kind())
+}
+
+/// A record of which the two values are given as MessagePack.
+fn record(expires_at: &[u8], data: &[u8]) -> Vec<u8> {
+    [b"\x82\xaaexpires_at", expires_at, b"\xa4data", data].concat()
+}
+
+fn moment(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+#[test]
+fn other_spellings_of_one_object_are_taken() {
+    let bar = StorageObject::new("bar", None);
+    let spellings: [&[u8]; 9] = [
+        NEVER_BAR,
+        b"\x82\xa4data\xc4\x03bar\xaaexpires_at\xc0",
+        b"\xde\x00\x02\xaaexpires_at\xc0\xa4data\xc4\x03bar",
+        b"\xdf\x00\x00\x00\x02\xd9\x0aexpires_at\xc0\xda\x00\x04data\xc5\x00\x03bar",
+        b"\x82\xdb\x00\x00\x00\x0aexpires_at\xc0\xa4data\xc6\x00\x00\x00\x03bar",
+        b"\x83\xaaexpires_at\xc0\xa1x\x93\x01\x80\xa1y\xa4data\xc4\x03bar",
+        b"\x83\xaaexpires_at\xc0\xa4data\xc4\x03foo\xa4data\xc4\x03bar",
+        b"\x83\xaaexpires_at\xd6\xff\x00\x00\x00\x01\xaaexpires_at\xc0\xa4data\xc4\x03bar",
+        b"\x83\xa0\xcb\x00\x00\x00\x00\x00\x00\x00\x00\xaaexpires_at\xc0\xa4data\xc4\x03bar",
+    ];
+    for spelling in spellings {
+        assert_eq!(decode(spelling), Ok(bar.clone()), "{spelling:02x?}");
+    }
+}
+
+#[test]
+fn every_form_of_an_expiry_is_taken() {
+    let second = moment("1970-01-01T00:00:01Z");
+    let cases: [(&[u8], DateTime<Utc>); 9] = [
+        (b"\xd6\xff\x00\x00\x00\x01", second),
+        (b"\xd7\xff\x00\x00\x00\x00\x00\x00\x00\x01", second),
+        (b"\xc7\x0c\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01", second),
+        (b"\xc7\x04\xff\x00\x00\x00\x01", second),
+        (b"\xc8\x00\x08\xff\x00\x00\x00\x00\x00\x00\x00\x01", second),
+        (b"\xc9\x00\x00\x00\x04\xff\x00\x00\x00\x01", second),
+        (b"\xb91970-01-01T01:00:01+01:00", second),
+        // One nanosecond rounds up to one microsecond, and the last of them to the next second.
+        (b"\xd7\xff\x00\x00\x00\x04\x00\x00\x00\x01", second + TimeDelta::microseconds(1)),
+        (b"\xc7\x0c\xff\x3b\x9a\xc9\xff\x00\x00\x00\x00\x00\x00\x00\x00", second),
+    ];
+    for (expires_at, expected) in cases {
+        let object = decode(&record(expires_at, b"\xc4\x00"));
+        assert_eq!(object.unwrap().expires_at, Some(expected), "{expires_at:02x?}");
+    }
+}
+
+#[test]
+fn anything_else_is_corrupt() {
+    let nested = |levels| [&vec![0x91; levels][..], b"\xc0"].concat();
+    let with_extra =
+        |extra: &[u8]| [b"\x83\xaaexpires_at\xc0\xa4data\xc4\x03bar\xa1x", extra].concat();
+    assert!(decode(&with_extra(&nested(7))).is_ok());
+    let mut bad: Vec<Vec<u8>> = vec![
+        vec![],
+        b"\x80".to_vec(),
+        b"\xc0".to_vec(),
+        b"\x92\xc0\xc4\x00".to_vec(),
+        b"\x81\xa4data\xc4\x03bar".to_vec(),
+        b"\x81\xaaexpires_at\xc0".to_vec(),
+        b"\x82\xc4\x0aexpires_at\xc0\xa4data\xc4\x03bar".to_vec(),
+        b"\x83\x01\xc0\xaaexpires_at\xc0\xa4data\xc4\x03bar".to_vec(),
+        b"\x83\xa1\xff\xc0\xaaexpires_at\xc0\xa4data\xc4\x03bar".to_vec(),
+        [NEVER_BAR, b"\xc0"].concat(),
+        with_extra(&nested(8)),
+        with_extra(&nested(100_000)),
+        with_extra(b"\xc1"),
+        with_extra(b"\xdf\xff\xff\xff\xff"),
+        with_extra(b"\xc6\xff\xff\xff\xff"),
+        b"\xdf\xff\xff\xff\xff\xaaexpires_at\xc0\xa4data\xc4\x03bar".to_vec(),
+    ];
+    for data in [&b"\xc0"[..], b"\xa3bar", b"\x93\x01\x02\x03", b"\x01", b"\xc6\xff\xff\xff\xff"] {
+        bad.push(record(b"\xc0", data));
+    }
+    for expires_at in [
+        &b"\x01"[..],
+        b"\xc3",
+        b"\xcb\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\xd6\x01\x00\x00\x00\x01",
+        b"\xd4\xff\x00",
+        b"\xc7\x05\xff\x00\x00\x00\x00\x01",
+        // A thousand million nanoseconds.
+        b"\xd7\xff\xee\x6b\x28\x00\x00\x00\x00\x01",
+        b"\xc7\x0c\xff\x3b\x9a\xca\x00\x00\x00\x00\x00\x00\x00\x00\x01",
+        // The year 0, the year 10000, and the end of the year 9999 rounded up.
+        b"\xc7\x0c\xff\x00\x00\x00\x00\xff\xff\xff\xf1\x88\x6e\x08\xff",
+        b"\xc7\x0c\xff\x00\x00\x00\x00\x00\x00\x00\x3a\xff\xf4\x41\x80",
+        b"\xc7\x0c\xff\x3b\x9a\xc9\xff\x00\x00\x00\x3a\xff\xf4\x41\x7f",
+        b"\xc7\x0c\xff\x00\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff",
+        b"\xaa2024-01-01",
+        b"\xb32024-01-01T00:00:00",
+        b"\xa5never",
+    ] {
+        bad.push(record(expires_at, b"\xc4\x00"));
+    }
+    for bytes in bad {
+        assert_eq!(
+            decode(&bytes),
+            Err(ErrorKind::Corrupt),
+            "{:02x?}",
+            &bytes[..bytes.len().min(40)]
+        );
+    }
+}
+
+#[test]
+fn every_cut_of_a_record_is_corrupt() {
+    let whole = record(b"\xd7\xff\x77\x35\x94\x00\x63\xb0\xcd\x00", b"\xc4\x03bar");
+    assert!(decode(&whole).is_ok());
+    for end in 0..whole.len() {
+        assert_eq!(decode(&whole[..end]), Err(ErrorKind::Corrupt), "cut at {end}");
+    }
+}
+
+#[test]
+fn data_is_a_slice_of_the_input() {
+    let input = Bytes::from(StorageObject::new(vec![7; 10_000], None).to_bytes().to_vec());
+    let object = StorageObject::from_bytes(input.clone()).unwrap();
+    assert!(input.as_ptr_range().contains(&object.data.as_ptr()));
+}
+
+#[test]
+fn expiry_is_told_apart_from_its_absence() {
+    let now = moment("2024-01-01T00:00:00Z");
+    let at = |micros| StorageObject::new("", Some(now + TimeDelta::microseconds(micros)));
+    assert_eq!(StorageObject::new("", None).expires_in_secs(now), -1);
+    assert_eq!(at(-1_000_000).expires_in_secs(now), 0);
+    assert_eq!(at(0).expires_in_secs(now), 0);
+    assert!(at(0).is_expired(now) && !at(1).is_expired(now));
+    assert_eq!(at(1).expires_in_secs(now), 1);
+    assert_eq!(at(1_000_001).expires_in_secs(now), 2);
+    assert_eq!(at(0).expires_in(now), ExpiresIn::Missing);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(
+        data in prop::collection::vec(any::<u8>(), 0..400),
+        micros in prop::option::of(-62_135_596_800_000_000_i64..253_402_300_800_000_000),
+    ) {
+        let expires_at = micros.map(|micros| DateTime::from_timestamp_micros(micros).unwrap());
+        let object = StorageObject::new(data, expires_at);
+        prop_assert_eq!(StorageObject::from_bytes(object.to_bytes()).unwrap(), object);
+    }
+
+    #[test]
+    fn times_that_a_record_cannot_hold_round_up_or_move_to_the_end(
+        seconds in -8_000_000_000_000_i64..8_000_000_000_000, nanos in 0..1_000_000_000_u32,
+    ) {
+        let asked = DateTime::from_timestamp(seconds, nanos).unwrap();
+        let bytes = StorageObject::new("", Some(asked)).to_bytes();
+        let kept = StorageObject::from_bytes(bytes).unwrap().expires_at.unwrap();
+        let first = moment("0001-01-01T00:00:00Z");
+        let last = moment("9999-12-31T23:59:59.999999Z");
+        if asked >= first && asked <= last {
+            prop_assert!(kept >= asked && kept - asked < TimeDelta::microseconds(1));
+        } else {
+            prop_assert_eq!(kept, if asked < first { first } else { last });
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn no_altered_record_makes_the_decoder_panic(at in 0..NEVER_BAR.len(), byte in any::<u8>()) {
+        let mut bytes = NEVER_BAR.to_vec();
+        bytes[at] = byte;
+        let _ = decode(&bytes);
+    }
+}
