@@ -1,0 +1,30 @@
+//! The cases, area by area. [`list`] names them all.
+
+mod basic;
+mod expiry;
+mod list;
+mod values;
+
+use crate::{Case, Need};
+
+macro_rules! registry {
+    (() $($area:ident {
+        $($name:ident [$($rule:ident)+] [$($need:ident)*] $promise:literal;)+
+    })+) => {
+        static CASES: &[Case] = &[$($(
+            Case {
+                name: concat!(stringify!($area), "::", stringify!($name)),
+                rules: &[$(stringify!($rule)),+],
+                needs: &[$(Need::$need),*],
+                promise: $promise,
+                run: |trial| Box::pin($area::$name(trial)),
+            },
+        )+)+];
+    };
+}
+crate::__cases! { [registry] () }
+
+/// Every case of the suite, in the order of the contract.
+pub fn cases() -> &'static [Case] {
+    CASES
+}

@@ -1,0 +1,14 @@
+//! The suite on a small honest store that is flat: its namespaces come from the core.
+
+mod reference;
+
+use larder_conformance::{Fixture, store_conformance};
+use larder_core::ManualClock;
+use reference::{Reference, everything};
+
+store_conformance! {
+    harness: || async {
+        let clock = ManualClock::new();
+        Fixture::flat(Reference::new(everything(), clock.clone())).with_clock(clock)
+    }
+}
