@@ -118,7 +118,7 @@ fn deny(workspace: &Workspace) -> Result {
     }
     let deny = || {
         let mut cargo = run::cargo(&workspace.root);
-        cargo.args(["deny", "--all-features"]);
+        cargo.arg("deny");
         cargo
     };
     run::run(deny().args(["check", "licenses", "bans", "sources"]))?;
