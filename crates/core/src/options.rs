@@ -20,6 +20,27 @@ pub enum Condition {
     Matches(Version),
 }
 
+impl Condition {
+    /// Tells whether the condition holds for a key with this live value, in a backend whose versions
+    /// are the values themselves.
+    ///
+    /// ```
+    /// use larder_core::{Condition, Version};
+    /// assert!(Condition::Absent.holds(None));
+    /// assert!(Condition::Matches(Version::new("a")).holds(Some(b"a")));
+    /// assert!(!Condition::Matches(Version::new("a")).holds(None));
+    /// ```
+    #[must_use]
+    pub fn holds(&self, value: Option<&[u8]>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => value.is_none(),
+            Self::Present => value.is_some(),
+            Self::Matches(version) => value.is_some_and(|value| version.as_bytes() == value),
+        }
+    }
+}
+
 /// How [`Store::get_opts`](crate::Store::get_opts) reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]

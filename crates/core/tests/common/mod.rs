@@ -43,16 +43,7 @@ impl MapStore {
     }
 
     fn holds(&self, key: &str, condition: &Condition) -> bool {
-        let live = self.live(key);
-        match condition {
-            Condition::Any => true,
-            Condition::Absent => live.is_none(),
-            Condition::Present => live.is_some(),
-            Condition::Matches(version) => {
-                live.is_some_and(|(value, _)| value == version.as_bytes())
-            }
-            other => unreachable!("{other:?}"),
-        }
+        condition.holds(self.live(key).as_ref().map(|(value, _)| &value[..]))
     }
 }
 
