@@ -5,12 +5,14 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
-    Bytes, Capabilities, Clock, Condition, Cursor, CursorScope, Deadline, DeleteOptions, Durability,
-    Entry, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace, Resolved, Result,
-    SetOptions, SetOutcome, Store, StoreContext, SystemClock, Version, async_trait,
+    Bytes, Capabilities, Clock, Cursor, CursorScope, Deadline, DeleteOptions, Durability, Entry,
+    Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace, Resolved, Result,
+    SetOptions, SetOutcome, Store, StoreContext, Version, async_trait,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, ffi, params};
+use rusqlite::ffi::ErrorCode as Code;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
@@ -20,11 +22,7 @@ const SCHEMA: &str = "
         key BLOB PRIMARY KEY,
         value BLOB NOT NULL,
         expires_at INTEGER  -- microseconds since the Unix epoch, NULL for never
-    ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;";
-
-/// How many expired rows one transaction removes.
-const SLICE: usize = 500;
+    ) WITHOUT ROWID;";
 
 /// A store in a SQLite file; clones are handles to the same one.
 #[derive(Debug, Clone)]
@@ -37,13 +35,9 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file at `path`, making it where it is missing.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with_clock(path, SystemClock).await
-    }
-
-    /// As [`open`](Self::open), with a clock of the caller's.
-    pub async fn open_with_clock(path: impl AsRef<Path>, clock: impl Clock + 'static) -> Result<Self> {
+    /// Opens the file at `path`, making it where it is missing; `clock` is `SystemClock`, save in
+    /// tests.
+    pub async fn open(path: impl AsRef<Path>, clock: impl Clock + 'static) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let identity = path.as_os_str().as_encoded_bytes().into();
         let connection = blocking(move || {
@@ -56,7 +50,6 @@ impl SqliteStore {
             .with_ordered_list(true)
             .with_conditions(true)
             .with_renew(true)
-            .with_purge(true)
             .with_shared(true)
             .with_durability(Durability::PowerLoss)
             .with_max_value_len(900_000_000);
@@ -74,7 +67,7 @@ impl SqliteStore {
         &self,
         operation: &'static str,
         key: &str,
-        work: impl FnOnce(&Transaction<'_>, &dyn Clock) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Transaction<'_>, DateTime<Utc>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let call = self.context.begin(operation, key)?;
         let (connection, clock) = (self.connection.clone(), self.clock.clone());
@@ -84,7 +77,7 @@ impl SqliteStore {
             let connection = connection.as_mut().ok_or(ErrorKind::Closed)?;
             let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
             let transaction = begun.map_err(map)?;
-            let result = work(&transaction, &*clock)?;
+            let result = work(&transaction, clock.now())?;
             transaction.commit().map_err(map)?;
             Ok(result)
         });
@@ -92,7 +85,9 @@ impl SqliteStore {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Error::new(ErrorKind::Internal, "the work panicked").with_source(error)),
@@ -101,60 +96,57 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 fn map(error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
-        Some(ffi::ErrorCode::DiskFull) => ErrorKind::StorageFull,
-        Some(ffi::ErrorCode::DatabaseBusy | ffi::ErrorCode::DatabaseLocked) => ErrorKind::Timeout,
-        Some(ffi::ErrorCode::PermissionDenied | ffi::ErrorCode::ReadOnly) => {
-            ErrorKind::PermissionDenied
-        }
-        Some(ffi::ErrorCode::DatabaseCorrupt | ffi::ErrorCode::NotADatabase) => ErrorKind::Corrupt,
-        Some(ffi::ErrorCode::CannotOpen) => ErrorKind::NotFound,
-        Some(ffi::ErrorCode::TooBig) => ErrorKind::TooLarge,
+        Some(Code::DiskFull) => ErrorKind::StorageFull,
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => ErrorKind::Timeout,
+        Some(Code::PermissionDenied | Code::ReadOnly) => ErrorKind::PermissionDenied,
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => ErrorKind::Corrupt,
+        Some(Code::CannotOpen) => ErrorKind::NotFound,
+        Some(Code::TooBig) => ErrorKind::TooLarge,
         _ => ErrorKind::Internal,
     };
     Error::new(kind, "").with_source(error)
 }
 
+/// What is stored for a key.
+#[derive(Default)]
 struct Row {
     value: Bytes,
     deadline: Option<Deadline>,
 }
 
 /// The live row of a key.
-fn live(transaction: &Transaction<'_>, clock: &dyn Clock, key: &[u8]) -> Result<Option<Row>> {
-    let mut query = transaction
-        .prepare_cached("SELECT value, expires_at FROM entries WHERE key = ?1")
-        .map_err(map)?;
-    let row = query
-        .query_row([key], |row| {
-            let deadline = row.get::<_, Option<i64>>(1)?.map(Deadline::from_micros);
-            Ok(Row { value: row.get::<_, Vec<u8>>(0)?.into(), deadline })
-        })
-        .optional()
-        .map_err(map)?;
-    let now = clock.now();
+fn live(transaction: &Transaction<'_>, now: DateTime<Utc>, key: &[u8]) -> Result<Option<Row>> {
+    let sql = "SELECT value, expires_at FROM entries WHERE key = ?1";
+    let mut query = transaction.prepare_cached(sql).map_err(map)?;
+    let row = query.query_row([key], |row| {
+        let deadline = row.get::<_, Option<i64>>(1)?.map(Deadline::from_micros);
+        Ok(Row { value: row.get::<_, Vec<u8>>(0)?.into(), deadline })
+    });
+    let row = row.optional().map_err(map)?;
     Ok(row.filter(|row| row.deadline.is_none_or(|deadline| !deadline.is_past(now))))
 }
 
-fn holds(row: Option<&Row>, condition: &Condition) -> Result<bool> {
-    Ok(match condition {
-        Condition::Any => true,
-        Condition::Absent => row.is_none(),
-        Condition::Present => row.is_some(),
-        Condition::Matches(version) => row.is_some_and(|row| row.value == version.as_bytes()),
-        _ => return Err(ErrorKind::Unsupported.into()),
-    })
-}
-
-fn put(transaction: &Transaction<'_>, key: &[u8], value: &[u8], deadline: Option<Deadline>) -> Result<()> {
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2, ?3)")
-        .and_then(|mut put| put.execute(params![key, value, deadline.map(Deadline::as_micros)]))
-        .map(drop)
-        .map_err(map)
-}
-
-fn remove(transaction: &Transaction<'_>, key: &[u8]) -> Result<()> {
-    transaction.execute("DELETE FROM entries WHERE key = ?1", [key]).map(drop).map_err(map)
+/// Stores a value with an expiry that was resolved; `old` is the deadline of the row it replaces.
+fn put(
+    transaction: &Transaction<'_>,
+    key: &[u8],
+    value: &[u8],
+    expiry: Resolved,
+    old: Option<Deadline>,
+) -> Result<Option<Deadline>> {
+    let deadline = match expiry {
+        Resolved::Never => None,
+        Resolved::At(deadline) => Some(deadline),
+        Resolved::Keep => old,
+        Resolved::Gone => {
+            transaction.execute("DELETE FROM entries WHERE key = ?1", [key]).map_err(map)?;
+            return Ok(old);
+        }
+    };
+    let sql = "INSERT OR REPLACE INTO entries VALUES (?1, ?2, ?3)";
+    let mut query = transaction.prepare_cached(sql).map_err(map)?;
+    query.execute(params![key, value, deadline.map(Deadline::as_micros)]).map_err(map)?;
+    Ok(deadline)
 }
 
 /// The first key after all those that begin with `prefix`; `None` when there is none.
@@ -168,22 +160,14 @@ fn after_prefix(prefix: &str) -> Option<Vec<u8>> {
 impl Store for SqliteStore {
     async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
         let name = key.as_bytes().to_vec();
-        self.run("get", key, move |transaction, clock| {
-            let Some(mut row) = live(transaction, clock, &name)? else { return Ok(None) };
-            let now = clock.now();
+        self.run("get", key, move |transaction, now| {
+            let Some(mut row) = live(transaction, now, &name)? else { return Ok(None) };
             if let (Some(duration), Some(_)) = (options.renew_for, row.deadline) {
-                match Expiry::After(duration).resolve(now) {
-                    Resolved::At(deadline) => row.deadline = Some(deadline),
-                    _ => remove(transaction, &name)?,
-                }
-                if !duration.is_zero() {
-                    put(transaction, &name, &row.value, row.deadline)?;
-                }
+                let expiry = Expiry::After(duration).resolve(now);
+                row.deadline = put(transaction, &name, &row.value, expiry, row.deadline)?;
             }
-            let mut entry = Entry::new(row.value.clone());
-            if options.expires_in {
-                entry = entry.with_expires_in(ExpiresIn::until(row.deadline, now));
-            }
+            let mut entry =
+                Entry::new(row.value.clone()).with_expires_in(ExpiresIn::until(row.deadline, now));
             if options.version {
                 entry = entry.with_version(Version::new(row.value));
             }
@@ -193,31 +177,28 @@ impl Store for SqliteStore {
     }
 
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        self.context.capabilities().check_set(value.len(), &options)?;
+        let checked = self.context.capabilities().check_set(value.len(), &options);
+        checked.map_err(|error| self.context.key_error("set", key, error))?;
         let name = key.as_bytes().to_vec();
-        self.run("set", key, move |transaction, clock| {
-            let old = live(transaction, clock, &name)?;
-            if !holds(old.as_ref(), &options.condition)? {
-                return Ok(SetOutcome::ConditionNotMet);
+        self.run("set", key, move |transaction, now| {
+            let old = live(transaction, now, &name)?;
+            let applies = options.condition.holds(old.as_ref().map(|row| &row.value[..]));
+            if applies {
+                let old = old.unwrap_or_default().deadline;
+                put(transaction, &name, &value, options.expiry.resolve(now), old)?;
             }
-            match options.expiry.resolve(clock.now()) {
-                Resolved::Never => put(transaction, &name, &value, None)?,
-                Resolved::At(deadline) => put(transaction, &name, &value, Some(deadline))?,
-                Resolved::Keep => put(transaction, &name, &value, old.and_then(|old| old.deadline))?,
-                Resolved::Gone => remove(transaction, &name)?,
-            }
-            Ok(SetOutcome::Applied)
+            Ok(SetOutcome::from_applied(applies))
         })
         .await
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
         let name = key.as_bytes().to_vec();
-        self.run("delete", key, move |transaction, clock| {
-            let old = live(transaction, clock, &name)?;
-            let applies = old.is_some() && holds(old.as_ref(), &options.condition)?;
+        self.run("delete", key, move |transaction, now| {
+            let Some(row) = live(transaction, now, &name)? else { return Ok(false) };
+            let applies = options.condition.holds(Some(&row.value));
             if applies {
-                remove(transaction, &name)?;
+                put(transaction, &name, &[], Resolved::Gone, None)?;
             }
             Ok(applies)
         })
@@ -234,81 +215,56 @@ impl Store for SqliteStore {
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let name = key.as_bytes().to_vec();
-        self.run("update_expiry", key, move |transaction, clock| {
-            let Some(row) = live(transaction, clock, &name)? else { return Ok(false) };
-            match expiry.resolve(clock.now()) {
-                Resolved::Never => put(transaction, &name, &row.value, None)?,
-                Resolved::At(deadline) => put(transaction, &name, &row.value, Some(deadline))?,
-                Resolved::Keep => {}
-                Resolved::Gone => remove(transaction, &name)?,
-            }
+        self.run("update_expiry", key, move |transaction, now| {
+            let Some(row) = live(transaction, now, &name)? else { return Ok(false) };
+            put(transaction, &name, &row.value, expiry.resolve(now), row.deadline)?;
             Ok(true)
         })
         .await
     }
 
-    async fn list_page(&self, prefix: &str, cursor: Option<&Cursor>, limit: usize) -> Result<ListPage> {
+    async fn list_page(
+        &self,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
         let scope = CursorScope::keys(&self.identity, &Namespace::root(), prefix);
         let after = cursor.map(|cursor| scope.open(cursor)).transpose()?;
         if limit == 0 {
-            return Err(Error::new(ErrorKind::InvalidConfig, "a page has room for one key at least"));
+            return Err(Error::new(ErrorKind::InvalidConfig, "a page has room for a key at least"));
         }
         let (first, end) = (prefix.as_bytes().to_vec(), after_prefix(prefix));
         let keys: Vec<String> = self
-            .run("list_page", "", move |transaction, clock| {
-                let now = Deadline::at(clock.now()).as_micros();
-                let mut query = transaction
-                    .prepare_cached(
-                        "SELECT key FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)
-                         AND (?3 IS NULL OR key > ?3) AND (expires_at IS NULL OR expires_at > ?4)
-                         ORDER BY key LIMIT ?5",
-                    )
-                    .map_err(map)?;
+            .run("list_page", "", move |transaction, now| {
+                let sql = "SELECT key FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)
+                    AND (?3 IS NULL OR key > ?3) AND (expires_at IS NULL OR expires_at > ?4)
+                    ORDER BY key LIMIT ?5";
+                let mut query = transaction.prepare_cached(sql).map_err(map)?;
                 let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let after = after.as_deref();
-                let rows = query
-                    .query_map(params![first, end, after, now, limit], |row| row.get::<_, Vec<u8>>(0))
-                    .map_err(map)?;
-                rows.map(|key| {
-                    String::from_utf8(key.map_err(map)?).map_err(|_| ErrorKind::Corrupt.into())
-                })
-                .collect()
+                let bounds = params![first, end, after.as_deref(), now.timestamp_micros(), limit];
+                let rows = query.query_map(bounds, |row| row.get::<_, Vec<u8>>(0)).map_err(map)?;
+                let keys: Vec<_> = rows.collect::<Result<_, _>>().map_err(map)?;
+                let texts = keys.into_iter().map(String::from_utf8);
+                texts.collect::<Result<_, _>>().map_err(|_| ErrorKind::Corrupt.into())
             })
             .await?;
-        let next = keys.last().filter(|_| keys.len() == limit).map(|last| scope.seal(last.as_bytes()));
+        let last = keys.last().filter(|_| keys.len() == limit);
+        let next = last.map(|last| scope.seal(last.as_bytes()));
         Ok(ListPage::new(keys, next))
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
         let (first, end) = (prefix.as_bytes().to_vec(), after_prefix(prefix));
-        self.run("delete_prefix", "", move |transaction, clock| {
-            let now = Deadline::at(clock.now()).as_micros();
+        self.run("delete_prefix", "", move |transaction, now| {
             let range = "FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)";
-            let count = format!("SELECT count(*) {range} AND (expires_at IS NULL OR expires_at > ?3)");
-            let live: i64 = transaction
-                .query_row(&count, params![first, end, now], |row| row.get(0))
-                .map_err(map)?;
+            let live = format!("SELECT count(*) {range} AND ifnull(expires_at > ?3, 1)");
+            let bounds = params![first, end, now.timestamp_micros()];
+            let live: i64 = transaction.query_row(&live, bounds, |row| row.get(0)).map_err(map)?;
             transaction.execute(&format!("DELETE {range}"), params![first, end]).map_err(map)?;
             Ok(live.unsigned_abs())
         })
         .await
-    }
-
-    async fn delete_expired(&self) -> Result<u64> {
-        let mut all = 0;
-        loop {
-            let slice = self.run("delete_expired", "", |transaction, clock| {
-                let now = clock.now().timestamp_micros();
-                let sql = "DELETE FROM entries WHERE key IN
-                    (SELECT key FROM entries WHERE expires_at <= ?1 LIMIT ?2)";
-                transaction.execute(sql, params![now, SLICE]).map_err(map)
-            });
-            let removed = slice.await?;
-            all += removed as u64;
-            if removed < SLICE {
-                return Ok(all);
-            }
-        }
     }
 
     async fn close(&self) -> Result<()> {
