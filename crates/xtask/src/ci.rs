@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::packages::Workspace;
 use crate::run::{self, Result};
-use crate::{docs, features, imports, links};
+use crate::{docs, features, imports, links, tarballs};
 
 struct Check {
     name: &'static str,
@@ -32,7 +32,7 @@ const CHECKS: &[Check] = &[
     Check {
         name: "package",
         purpose: "every published crate builds from its package",
-        run: package,
+        run: tarballs::check,
     },
     Check { name: "deny", purpose: "licences, sources and advisories are in order", run: deny },
 ];
@@ -98,14 +98,6 @@ fn clippy(workspace: &Workspace) -> Result {
         "warnings",
     ]);
     run::run(&mut cargo)
-}
-
-fn package(workspace: &Workspace) -> Result {
-    let mut cargo = run::cargo(&workspace.root);
-    // Publishing refuses a dirty tree by itself; here it is what a developer has.
-    cargo.args(["package", "--workspace", "--allow-dirty"]);
-    let unpublished = workspace.packages.iter().filter(|package| !package.published);
-    run::run(cargo.args(unpublished.flat_map(|package| ["--exclude", &package.name])))
 }
 
 fn deny(workspace: &Workspace) -> Result {

@@ -11,6 +11,7 @@ mod packages;
 mod python;
 mod run;
 mod servers;
+mod tarballs;
 mod test;
 mod tls;
 

@@ -19,6 +19,7 @@ pub(crate) struct Workspace {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// Its folder, relative to the workspace's, with `/`.
     pub(crate) folder: String,
     pub(crate) published: bool,
@@ -74,6 +75,7 @@ impl Package {
         let features = package["features"].as_object()?;
         Some(Self {
             name: package["name"].as_str()?.to_owned(),
+            version: package["version"].as_str()?.to_owned(),
             folder: folder.join("/"),
             // `null` is anywhere, a list of none is nowhere.
             published: package["publish"]
@@ -116,6 +118,7 @@ mod tests {
             "target_directory": "/t",
             "packages": [{
                 "name": "x",
+                "version": "1.2.3",
                 "manifest_path": "/w/a/x/Cargo.toml",
                 "publish": [],
                 "targets": [{ "kind": ["lib"] }],
