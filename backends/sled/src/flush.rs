@@ -1,0 +1,282 @@
+//! Grouped flushes: one at a time on a thread of its own, shared by all who wait.
+//!
+//! A caller asks after its write, and is satisfied by any flush that *begins* after it asked; while
+//! one flush runs, everyone who asks meanwhile shares the next one. The thread belongs to the store
+//! and not to a runtime, so that neither a cancelled caller nor a runtime that ends takes a flush
+//! away from the others. It also drops the database in the end, which may block.
+//!
+//! A second thread watches: sled can miss waking a flush after a failed write, and one of sled's
+//! helper threads can die with the write in hand. It sleeps unless flushes are running.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use larder_core::{Error, Result};
+
+use crate::claim::Claim;
+use crate::driver::{Broken, Driver};
+use crate::error::SledError;
+
+/// How long a write that nobody waits for may stay in memory.
+const LAZY: Duration = Duration::from_millis(500);
+/// How often the watching thread looks at a running flush.
+const POLL: Duration = Duration::from_millis(100);
+/// How often it has to find the same flush running before that counts as stuck: a minute.
+const STUCK_AFTER: u32 = 600;
+/// How long closing waits for the database to be dropped.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(90);
+/// The same for a database that is known to be broken.
+const BROKEN_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a closing thread looks whether it has the database to itself.
+const SHARED_POLL: Duration = Duration::from_millis(1);
+
+/// The store's flushing thread.
+#[derive(Debug)]
+pub(crate) struct Flusher(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something is wanted of the flushing thread.
+    work: Condvar,
+    /// A flush has begun while the watching thread slept, or everything is over.
+    watch: Condvar,
+    /// The flushing thread has ended.
+    over: Condvar,
+    /// Something was written that nobody waits for.
+    dirty: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How many flushes have begun, and how many of those have ended well.
+    begun: u64,
+    done: u64,
+    /// The flush, by number, that someone waits for.
+    wanted: u64,
+    /// The first failure; sled writes nothing more after one.
+    failed: Option<Error>,
+    waiting: Vec<Waker>,
+    watcher_sleeps: bool,
+    stopping: bool,
+    /// The path, until the database is dropped.
+    claim: Option<Claim>,
+    /// How dropping the database went.
+    ended: Option<Result<()>>,
+}
+
+impl Flusher {
+    /// Starts the threads; they keep the driver and the claim until [`stop`](Self::stop).
+    pub(crate) fn start(driver: Arc<Driver>, claim: Claim) -> std::io::Result<Self> {
+        let state = State { claim: Some(claim), ..State::default() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
+        let watched = (Arc::clone(&shared), Arc::downgrade(&driver));
+        thread::Builder::new()
+            .name("larder-sled-watch".to_owned())
+            .spawn(move || watch(&watched.0, &watched.1))?;
+        let flushing = Arc::clone(&shared);
+        let flusher = Self(shared);
+        let spawned = thread::Builder::new()
+            .name("larder-sled".to_owned())
+            .spawn(move || flush_until_stopped(&flushing, driver));
+        if spawned.is_err() {
+            flusher.0.end(Ok(()));
+        }
+        spawned.map(|_| flusher)
+    }
+
+    /// Flushes everything that was written before this call.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves the flush to the others.
+    pub(crate) fn flush(&self) -> Flushed<'_> {
+        let mut state = self.0.lock();
+        let needed = state.begun + 1;
+        if state.wanted < needed {
+            state.wanted = needed;
+            self.0.work.notify_one();
+        }
+        drop(state);
+        Flushed { shared: &self.0, needed }
+    }
+
+    /// Has what was just written flushed before long, without anyone waiting.
+    pub(crate) fn flush_soon(&self) {
+        if !self.0.dirty.load(Ordering::Relaxed) && !self.0.dirty.swap(true, Ordering::SeqCst) {
+            // The lock makes sure that the thread is not between its look and its sleep.
+            drop(self.0.lock());
+            self.0.work.notify_one();
+        }
+    }
+
+    /// Has the database flushed and dropped; nobody may be using it any more.
+    pub(crate) fn stop(&self) {
+        let mut state = self.0.lock();
+        state.stopping = true;
+        if let Some(claim) = &state.claim {
+            claim.closing();
+        }
+        drop(state);
+        self.0.work.notify_one();
+    }
+
+    /// Blocks until the database is dropped, at most until patience ends.
+    pub(crate) fn await_end(&self, broken: bool) -> Result<()> {
+        let patience = if broken { BROKEN_PATIENCE } else { CLOSE_PATIENCE };
+        let (mut state, _) = self
+            .0
+            .over
+            .wait_timeout_while(self.0.lock(), patience, |state| state.ended.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        match &mut state.ended {
+            // Told once: closing again finds the store closed.
+            Some(ended) => std::mem::replace(ended, Ok(())),
+            None => Err(SledError::CloseStuck.into()),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a flush went, and wakes those who wait.
+    fn settle(&self, number: u64, result: Result<(), SledError>) {
+        let mut state = self.lock();
+        match result {
+            Ok(()) => state.done = number,
+            Err(error) => {
+                state.failed.get_or_insert_with(|| error.into());
+            }
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn end(&self, result: Result<()>) {
+        let mut state = self.lock();
+        state.ended = Some(result);
+        state.claim = None;
+        state.failed.get_or_insert_with(|| SledError::Closed.into());
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+        self.over.notify_all();
+        self.watch.notify_all();
+    }
+}
+
+fn flush_until_stopped(shared: &Shared, driver: Arc<Driver>) {
+    while let Some(number) = await_work(shared) {
+        shared.settle(number, driver.flush());
+    }
+    let closed = close(driver);
+    shared.end(closed);
+}
+
+/// Begins the next flush once one is wanted, and gives its number; `None` when the thread is to end.
+fn await_work(shared: &Shared) -> Option<u64> {
+    let mut state = shared.lock();
+    let mut overdue = false;
+    while state.wanted <= state.begun && !overdue {
+        if state.stopping {
+            return None;
+        }
+        state = if shared.dirty.load(Ordering::SeqCst) {
+            let waited = shared.work.wait_timeout(state, LAZY);
+            let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            overdue = timeout.timed_out();
+            state
+        } else {
+            shared.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+        };
+    }
+    // Before the flush begins: whoever writes during it sets the mark anew.
+    shared.dirty.store(false, Ordering::SeqCst);
+    state.begun += 1;
+    if state.watcher_sleeps {
+        shared.watch.notify_all();
+    }
+    Some(state.begun)
+}
+
+/// Drops the database, once nobody else has it in hand.
+fn close(driver: Arc<Driver>) -> Result<()> {
+    let mut driver = driver;
+    for _ in 0..CLOSE_PATIENCE.as_millis() / SHARED_POLL.as_millis() {
+        driver = match Arc::try_unwrap(driver) {
+            Ok(driver) => return driver.close().map_err(Error::from),
+            // The watching thread looks at it now and then.
+            Err(shared) => shared,
+        };
+        thread::sleep(SHARED_POLL);
+    }
+    Err(SledError::CloseStuck.into())
+}
+
+fn watch(shared: &Shared, driver: &Weak<Driver>) {
+    while let Some(number) = await_flush(shared) {
+        let mut looks = 0;
+        while !has_ended(shared, number) {
+            looks += 1;
+            let Some(driver) = driver.upgrade() else { break };
+            if driver.write_error().is_some() {
+                // It fails at once, and in failing wakes the one that sled forgot.
+                let _ = driver.flush();
+            } else if looks == STUCK_AFTER {
+                shared.settle(number, Err(driver.break_down(Broken::FlushStuck)));
+            }
+        }
+    }
+}
+
+/// Sleeps until a flush runs, and gives its number; `None` when everything is over.
+fn await_flush(shared: &Shared) -> Option<u64> {
+    let mut state = shared.lock();
+    while state.ended.is_none() && (state.begun == state.done || state.failed.is_some()) {
+        state.watcher_sleeps = true;
+        state = shared.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+    }
+    state.watcher_sleeps = false;
+    state.ended.is_none().then_some(state.begun)
+}
+
+/// Waits a moment, and tells whether the flush with this number has ended.
+fn has_ended(shared: &Shared, number: u64) -> bool {
+    let over =
+        |state: &State| state.done >= number || state.failed.is_some() || state.ended.is_some();
+    let (state, _) = shared
+        .watch
+        .wait_timeout_while(shared.lock(), POLL, |state| !over(state))
+        .unwrap_or_else(PoisonError::into_inner);
+    over(&state)
+}
+
+/// A flush that is under way or about to begin.
+#[must_use = "the flush has not happened before this completes"]
+pub(crate) struct Flushed<'f> {
+    shared: &'f Shared,
+    needed: u64,
+}
+
+impl Future for Flushed<'_> {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.shared.lock();
+        if state.done >= self.needed {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = &state.failed {
+            return Poll::Ready(Err(error.clone()));
+        }
+        state.waiting.push(context.waker().clone());
+        Poll::Pending
+    }
+}

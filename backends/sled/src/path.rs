@@ -1,0 +1,145 @@
+//! What lies at a store's path, looked at before sled is let near it: sled itself creates, adds to
+//! and truncates whatever it is pointed at.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::SledError;
+
+/// How sled's settings file begins.
+const SETTINGS: &[u8] = b"segment_size: ";
+
+/// Makes sure that the path holds a sled database, or (with `create`) nothing that a new one would
+/// harm, and gives its absolute name.
+pub(crate) fn prepare(path: &Path, create: bool) -> Result<PathBuf, SledError> {
+    if path.as_os_str().is_empty() {
+        return Err(SledError::NotSled("the path is empty"));
+    }
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if !create {
+                return Err(SledError::Absent);
+            }
+            create_directory(path).map_err(SledError::Io)?;
+        }
+        Err(error) => return Err(SledError::Io(error)),
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(SledError::NotSled("the path is not a directory"));
+        }
+        Ok(_) => match inspect(path)? {
+            Found::Database => {}
+            Found::Nothing if create => {}
+            Found::Nothing => return Err(SledError::Absent),
+        },
+    }
+    // sled opens files by this name as long as it runs, whatever the working directory is then.
+    path.canonicalize().map_err(SledError::Io)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Database,
+    /// An empty directory, or one in which the creation of a database was cut short.
+    Nothing,
+}
+
+fn inspect(directory: &Path) -> Result<Found, SledError> {
+    let mut foreign = false;
+    let (mut data, mut settings) = (None, None);
+    for entry in fs::read_dir(directory).map_err(SledError::Io)? {
+        let entry = entry.map_err(SledError::Io)?;
+        let metadata = entry.metadata().map_err(SledError::Io)?;
+        let name = entry.file_name();
+        match name.to_str() {
+            Some("db") if metadata.is_file() => data = Some(metadata.len()),
+            Some("conf") if metadata.is_file() => settings = Some(entry.path()),
+            Some("blobs") if metadata.is_dir() => {}
+            Some(name) if name.starts_with("snap.") && metadata.is_file() => {}
+            _ => foreign = true,
+        }
+    }
+    let settings = settings.map(fs::read).transpose().map_err(SledError::Io)?;
+    match (settings, data) {
+        (Some(settings), Some(_)) if settings.starts_with(SETTINGS) => Ok(Found::Database),
+        (settings, data) if !foreign && data.unwrap_or(0) == 0 => match settings {
+            Some(text) if !SETTINGS.starts_with(&text) && !text.starts_with(SETTINGS) => {
+                Err(SledError::DamagedSettings)
+            }
+            _ => Ok(Found::Nothing),
+        },
+        (_, Some(_)) if !foreign => Err(SledError::DamagedSettings),
+        _ => Err(SledError::NotSled("the directory holds something other than a sled database")),
+    }
+}
+
+#[cfg(unix)]
+fn create_directory(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs::write(directory.path().join(name), content).unwrap();
+        }
+        directory
+    }
+
+    #[test]
+    fn foreign_directories_are_refused_and_left_as_they_are() {
+        let foreign: &[&[(&str, &[u8])]] = &[
+            &[("notes.txt", b"mine")],
+            &[("db", b"someone else's"), ("notes.txt", b"mine")],
+            &[("db", b"someone else's"), ("conf", b"port = 80"), ("notes.txt", b"mine")],
+        ];
+        for files in foreign {
+            let directory = directory(files);
+            let error = prepare(directory.path(), true).unwrap_err();
+            assert!(matches!(error, SledError::NotSled(_)), "{files:?}: {error:?}");
+            let left = fs::read_dir(directory.path()).unwrap().count();
+            assert_eq!(left, files.len());
+        }
+        let file = directory(&[("file", b"mine")]);
+        let error = prepare(&file.path().join("file"), true).unwrap_err();
+        assert!(matches!(error, SledError::NotSled(_)));
+    }
+
+    #[test]
+    fn a_database_whose_settings_are_gone_or_foreign_is_damaged() {
+        for files in [&[("db", &b"log"[..])][..], &[("db", b"log"), ("conf", b"port = 80")]] {
+            let error = prepare(directory(files).path(), true).unwrap_err();
+            assert!(matches!(error, SledError::DamagedSettings), "{files:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_creation_cut_short_counts_as_nothing() {
+        for files in [&[][..], &[("conf", &b""[..])], &[("conf", b"segm"), ("db", b"")]] {
+            let directory = directory(files);
+            fs::create_dir(directory.path().join("blobs")).unwrap();
+            assert!(prepare(directory.path(), true).is_ok(), "{files:?}");
+            assert!(matches!(prepare(directory.path(), false), Err(SledError::Absent)));
+        }
+    }
+
+    #[test]
+    fn absent_paths_are_created_only_when_asked_for() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        assert!(matches!(prepare(&path, false), Err(SledError::Absent)));
+        assert!(!path.exists());
+        assert!(prepare(&path, true).unwrap().is_absolute());
+        assert!(path.is_dir());
+    }
+}
