@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: every check beside the tests.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::packages::Workspace;
@@ -82,22 +83,23 @@ pub(crate) fn run(workspace: &Workspace, names: &[String]) -> Result {
     if failures.is_empty() { Ok(()) } else { Err(format!("failed: {}", failures.join(", "))) }
 }
 
+/// Where there is something to build: the workspace and the packages that stand apart.
+fn folders(workspace: &Workspace) -> impl Iterator<Item = &PathBuf> {
+    std::iter::once(&workspace.root).chain(&workspace.outsiders)
+}
+
 fn fmt(workspace: &Workspace) -> Result {
-    run::run(run::cargo(&workspace.root).args(["fmt", "--all", "--check"]))
+    folders(workspace)
+        .try_for_each(|folder| run::run(run::cargo(folder).args(["fmt", "--all", "--check"])))
 }
 
 fn clippy(workspace: &Workspace) -> Result {
-    let mut cargo = run::cargo(&workspace.root);
-    cargo.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ]);
-    run::run(&mut cargo)
+    folders(workspace).try_for_each(|folder| {
+        let mut cargo = run::cargo(folder);
+        cargo.args(["clippy", "--workspace", "--all-targets", "--all-features", "--target-dir"]);
+        cargo.arg(&workspace.target);
+        run::run(cargo.args(["--", "-D", "warnings"]))
+    })
 }
 
 fn deny(workspace: &Workspace) -> Result {

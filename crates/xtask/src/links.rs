@@ -4,19 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use crate::files;
 use crate::markdown::Document;
 use crate::run::Result;
 
-/// Folders that hold no documents of ours.
-const SKIPPED: &[&str] = &["target", "node_modules"];
 /// The book's own table of contents.
 const SUMMARY: &str = "docs/SUMMARY.md";
 
 /// Checks every Markdown file below the folder.
 pub(crate) fn check(root: &Path) -> Result {
-    let mut documents = BTreeMap::new();
-    collect(root, root, &mut documents)
-        .map_err(|error| format!("the documents cannot be read: {error}"))?;
+    let documents = read(root)?;
     let broken = broken(root, &documents);
     if broken.is_empty() {
         println!("{} documents, every link between them resolves", documents.len());
@@ -27,26 +24,14 @@ pub(crate) fn check(root: &Path) -> Result {
 }
 
 /// Reads the documents, by their paths relative to the root.
-fn collect(
-    root: &Path,
-    folder: &Path,
-    documents: &mut BTreeMap<PathBuf, Document>,
-) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
-        if entry.file_type()?.is_dir() {
-            let built = relative == Path::new("docs/book");
-            if !name.starts_with('.') && !SKIPPED.contains(&&*name) && !built {
-                collect(root, &path, documents)?;
-            }
-        } else if name.ends_with(".md") {
-            documents.insert(relative, Document::read(&fs::read_to_string(&path)?));
-        }
-    }
-    Ok(())
+fn read(root: &Path) -> Result<BTreeMap<PathBuf, Document>> {
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(root.join(&path))?;
+        Ok((path, Document::read(&text)))
+    };
+    files::ending(root, ".md")
+        .and_then(|paths| paths.into_iter().map(read).collect())
+        .map_err(|error| format!("the documents cannot be read: {error}"))
 }
 
 fn broken(root: &Path, documents: &BTreeMap<PathBuf, Document>) -> Vec<String> {
@@ -117,9 +102,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let mut read = BTreeMap::new();
-        collect(folder.path(), folder.path(), &mut read).unwrap();
-        broken(folder.path(), &read)
+        broken(folder.path(), &read(folder.path()).unwrap())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod ci;
 mod docs;
 mod features;
+mod files;
 mod imports;
 mod install;
 mod links;

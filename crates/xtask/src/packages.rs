@@ -1,10 +1,12 @@
 //! The workspace as `cargo metadata` describes it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::files;
 use crate::run::{self, Result};
 
 /// The members and where things lie.
@@ -13,6 +15,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,
     pub(crate) packages: Vec<Package>,
+    /// The folders of packages that are no members, as a third party's would be.
+    pub(crate) outsiders: Vec<PathBuf>,
 }
 
 /// One member.
@@ -44,8 +48,12 @@ impl Workspace {
         let text = run::output(cargo.args(["metadata", "--no-deps", "--format-version", "1"]))?;
         let metadata = serde_json::from_str(&text)
             .map_err(|error| format!("`cargo metadata` gave no JSON: {error}"))?;
-        Self::read(&metadata)
-            .ok_or_else(|| "`cargo metadata` gave JSON of another shape than expected".to_owned())
+        let mut workspace = Self::read(&metadata).ok_or_else(|| {
+            "`cargo metadata` gave JSON of another shape than expected".to_owned()
+        })?;
+        workspace.outsiders = outsiders(&workspace.root)
+            .map_err(|error| format!("the manifests cannot be read: {error}"))?;
+        Ok(workspace)
     }
 
     fn read(metadata: &Value) -> Option<Self> {
@@ -55,13 +63,26 @@ impl Workspace {
         let mut packages: Vec<_> =
             packages.iter().map(|package| Package::read(package, &root)).collect::<Option<_>>()?;
         packages.sort_by(|one, other| one.name.cmp(&other.name));
-        Some(Self { root, target, packages })
+        Some(Self { root, target, packages, outsiders: Vec::new() })
     }
 
     /// The members that go to the registry.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
         self.packages.iter().filter(|package| package.published)
     }
+}
+
+/// The packages below the root that say by a `[workspace]` of their own that they are not of ours.
+fn outsiders(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut outsiders = Vec::new();
+    for manifest in files::ending(root, "Cargo.toml")? {
+        let text = fs::read_to_string(root.join(&manifest))?;
+        let apart = text.lines().any(|line| line.trim() == "[workspace]");
+        if let Some(folder) = manifest.parent().filter(|folder| apart && *folder != Path::new("")) {
+            outsiders.push(root.join(folder));
+        }
+    }
+    Ok(outsiders)
 }
 
 impl Package {
@@ -135,6 +156,23 @@ mod tests {
         assert!(!package.published && package.has_library);
         assert_eq!(package.features["f"], ["dep:y"]);
         assert_eq!(package.imports, [Import { name: "y".to_owned(), optional: true }]);
+    }
+
+    #[test]
+    fn outsiders_are_those_with_a_workspace_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (path, text) in [
+            ("Cargo.toml", "[workspace]\n"),
+            ("a/Cargo.toml", "[package]\nversion.workspace = true\n"),
+            ("b/c/Cargo.toml", "[package]\n[workspace]\n"),
+            ("target/package/Cargo.toml", "[workspace]\n"),
+        ] {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        assert_eq!(outsiders(root).unwrap(), [root.join("b/c")]);
     }
 
     #[test]
