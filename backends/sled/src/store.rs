@@ -393,10 +393,10 @@ impl Store for SledStore {
 
     async fn close(&self) -> Result<()> {
         self.context.lifecycle().close();
+        self.context.lifecycle().idle().await;
         if !self.context.lifecycle().is_root() {
             return Ok(());
         }
-        self.context.lifecycle().idle().await;
         let shared = Arc::clone(&self.shared);
         hop(move || shared.close()).await.map_err(|error| self.context.error("close", error))
     }
