@@ -1,0 +1,91 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::grow::room_for_one;
+
+/// When to look at which slot of a shard, the earliest first.
+///
+/// A record says "not before this", and no more: prolonging a life leaves it as it is, and it is
+/// moved on once it comes due. So a renewal costs the index nothing.
+#[derive(Debug, Default)]
+pub(crate) struct ExpiryIndex(BinaryHeap<Reverse<Record>>);
+
+/// Twelve bytes rather than the sixteen of `(i64, u32)`: the deadline in two ordered halves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Record {
+    high: i32,
+    low: u32,
+    slot: u32,
+}
+
+const _: () = assert!(size_of::<Record>() == 12);
+
+impl Record {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the two halves")]
+    fn new(due: i64, slot: u32) -> Self {
+        Self { high: (due >> 32) as i32, low: due as u32, slot }
+    }
+
+    fn due(self) -> i64 {
+        (i64::from(self.high) << 32) | i64::from(self.low)
+    }
+}
+
+impl ExpiryIndex {
+    pub(crate) fn push(&mut self, due: i64, slot: u32) {
+        let room = room_for_one(self.0.len(), self.0.capacity());
+        self.0.reserve_exact(room);
+        self.0.push(Reverse(Record::new(due, slot)));
+    }
+
+    /// When the first record is due.
+    pub(crate) fn next_due(&self) -> Option<i64> {
+        self.0.peek().map(|Reverse(record)| record.due())
+    }
+
+    /// Takes the first record, if it is due at `now`, and gives its slot.
+    pub(crate) fn pop_due(&mut self, now: i64) -> Option<u32> {
+        if self.next_due()? > now {
+            return None;
+        }
+        self.0.pop().map(|Reverse(record)| record.slot)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Replaces all records.
+    pub(crate) fn rebuild(&mut self, records: impl Iterator<Item = (i64, u32)>) {
+        let mut all = std::mem::take(&mut self.0).into_vec();
+        all.clear();
+        all.extend(records.map(|(due, slot)| Reverse(Record::new(due, slot))));
+        all.shrink_to_fit();
+        self.0 = all.into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_in_the_order_of_their_deadlines() {
+        let dues = [5, -1, i64::MIN, 1 << 40, (1 << 32) - 1, 1 << 32, i64::MAX - 1, 0];
+        let mut index = ExpiryIndex::default();
+        for (slot, due) in (0..).zip(dues) {
+            index.push(due, slot);
+        }
+        let mut sorted = dues;
+        sorted.sort_unstable();
+        for due in sorted {
+            assert_eq!(index.next_due(), Some(due));
+            assert_eq!(index.pop_due(due.saturating_sub(1)).is_some(), due == i64::MIN);
+            if due != i64::MIN {
+                let slot = index.pop_due(due).unwrap();
+                assert_eq!(dues[slot as usize], due);
+            }
+        }
+        assert_eq!(index.pop_due(i64::MAX), None);
+    }
+}

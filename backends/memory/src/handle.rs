@@ -1,0 +1,256 @@
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock, RwLockWriteGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::DefaultHashBuilder;
+use larder_core::{
+    Clock, Condition, CursorScope, Deadline, DeleteOptions, Entry, ExpiresIn, Expiry, GetOptions,
+    Namespace, Result, SetOptions, StoreContext, Version,
+};
+
+use crate::large::same_in_turns;
+use crate::moment::Moment;
+use crate::shard::{Applied, Shard};
+use crate::slot::{NEVER, Slot};
+use crate::space::Space;
+use crate::sweeper::Sweeper;
+use crate::tree::{Node, Pin};
+
+/// What all handles of one store share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    root: Arc<Node>,
+    clock: Arc<dyn Clock>,
+    hasher: DefaultHashBuilder,
+    /// Tells the cursors of this store from those of others.
+    id: [u8; 16],
+    sweeper: OnceLock<Sweeper>,
+}
+
+impl Shared {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let mut id = [0; 16];
+        for half in id.chunks_exact_mut(8) {
+            half.copy_from_slice(&DefaultHashBuilder::default().hash_one(0).to_le_bytes());
+        }
+        Self {
+            root: Node::root(),
+            clock,
+            hasher: DefaultHashBuilder::default(),
+            id,
+            sweeper: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Arc<Node> {
+        &self.root
+    }
+
+    pub(crate) fn clock_handle(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+}
+
+/// One namespace as its handles see it; clones of a handle share it.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    context: StoreContext,
+    pin: Pin,
+    shared: Arc<Shared>,
+    namespace: Namespace,
+}
+
+impl Handle {
+    pub(crate) fn root(shared: Arc<Shared>, context: StoreContext) -> Self {
+        let pin = shared.root.pin();
+        Self { context, pin, shared, namespace: Namespace::root() }
+    }
+
+    pub(crate) fn descend(&self, segments: &[&str]) -> Result<Self> {
+        Ok(Self {
+            namespace: self.namespace.join_all(segments)?,
+            context: self.context.child(),
+            pin: self.pin.descend(segments),
+            shared: Arc::clone(&self.shared),
+        })
+    }
+
+    pub(crate) fn context(&self) -> &StoreContext {
+        &self.context
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        self.pin.node()
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        self.pin.node().space()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    pub(crate) fn sweep_every(&self, interval: Duration) -> Result<(), &'static str> {
+        let sweeper = Sweeper::start(&self.shared, interval)?;
+        // A second one, which nobody can ask for, would end here.
+        let _ = self.shared.sweeper.set(sweeper);
+        Ok(())
+    }
+
+    pub(crate) fn stop_sweeping(&self) {
+        if let Some(sweeper) = self.shared.sweeper.get() {
+            sweeper.stop();
+        }
+    }
+
+    pub(crate) fn key_scope(&self, prefix: &str) -> CursorScope {
+        CursorScope::keys(&self.shared.id, &self.namespace, prefix)
+    }
+
+    pub(crate) fn child_scope(&self) -> CursorScope {
+        CursorScope::namespaces(&self.shared.id, &self.namespace)
+    }
+
+    fn hash(&self, key: &str) -> u32 {
+        let mut hasher = self.shared.hasher.build_hasher();
+        hasher.write(key.as_bytes());
+        // The upper half: the one that is mixed last.
+        (hasher.finish() >> 32) as u32
+    }
+
+    fn moment(&self) -> Moment<'_> {
+        Moment::of(self.clock())
+    }
+
+    /// The key's value alone.
+    pub(crate) fn value(&self, key: &str) -> Option<Bytes> {
+        let hash = self.hash(key);
+        let shard = self.space().read(hash);
+        shard.live(hash, key.as_bytes(), &self.moment()).map(Slot::value)
+    }
+
+    pub(crate) fn exists(&self, key: &str) -> bool {
+        let hash = self.hash(key);
+        self.space().read(hash).live(hash, key.as_bytes(), &self.moment()).is_some()
+    }
+
+    pub(crate) fn expires_in(&self, key: &str) -> ExpiresIn {
+        let (hash, moment) = (self.hash(key), self.moment());
+        let shard = self.space().read(hash);
+        // Both are of one moment.
+        let now = moment.now();
+        let deadline = shard.live(hash, key.as_bytes(), &moment).map(|slot| slot.deadline);
+        deadline.map_or(ExpiresIn::Missing, |deadline| ExpiresIn::until(real(deadline), now))
+    }
+
+    pub(crate) fn get(&self, key: &str, options: &GetOptions) -> Option<Entry> {
+        let (hash, moment) = (self.hash(key), self.moment());
+        let (value, expires_in) = if let Some(duration) = options.renew_for {
+            let mut garbage = None;
+            let mut shard = self.space().write(hash);
+            let renewed = shard.renew(hash, key.as_bytes(), duration, &moment, &mut garbage);
+            self.end_of_change(shard);
+            let (value, deadline) = renewed?;
+            let left = options.expires_in.then(|| match deadline {
+                None => ExpiresIn::Missing,
+                Some(deadline) => ExpiresIn::until(real(deadline), moment.now()),
+            });
+            (value, left)
+        } else {
+            let shard = self.space().read(hash);
+            // All parts of an entry are of one moment.
+            let now = options.expires_in.then(|| moment.now());
+            let slot = shard.live(hash, key.as_bytes(), &moment)?;
+            let left = now.map(|now| ExpiresIn::until(real(slot.deadline), now));
+            (slot.value(), left)
+        };
+        let version = options.version.then(|| Version::new(value.clone()));
+        let mut entry = Entry::new(value);
+        entry.expires_in = expires_in;
+        entry.version = version;
+        Some(entry)
+    }
+
+    /// Stores a value that is in a buffer of its own.
+    pub(crate) fn set(&self, key: &str, value: &Bytes, options: &SetOptions) -> Result<Applied> {
+        let (hash, moment) = (self.hash(key), self.moment());
+        let mut garbage = None;
+        let mut shard = self.space().write(hash);
+        // Looked at under the lock, so that nothing is put where `close` has already cleared.
+        self.context.lifecycle().check()?;
+        let applied = shard.set(hash, key.as_bytes(), value, options, &moment, &mut garbage);
+        self.end_of_change(shard);
+        applied
+    }
+
+    /// As [`set`](Self::set), whatever the length of a version in the condition.
+    pub(crate) async fn set_in_turns(
+        &self,
+        key: &str,
+        value: &Bytes,
+        mut options: SetOptions,
+    ) -> Result<bool> {
+        loop {
+            match self.set(key, value, &options)? {
+                Applied::Yes => return Ok(true),
+                Applied::Undecided(held) if decide(&mut options.condition, &held).await => {}
+                Applied::No | Applied::Undecided(_) => return Ok(false),
+            }
+        }
+    }
+
+    pub(crate) fn delete(&self, key: &str, options: &DeleteOptions) -> Applied {
+        let (hash, moment) = (self.hash(key), self.moment());
+        let mut garbage = None;
+        let mut shard = self.space().write(hash);
+        shard.delete(hash, key.as_bytes(), options, &moment, &mut garbage)
+    }
+
+    /// As [`delete`](Self::delete), whatever the length of a version in the condition.
+    pub(crate) async fn delete_in_turns(&self, key: &str, mut options: DeleteOptions) -> bool {
+        loop {
+            match self.delete(key, &options) {
+                Applied::Yes => return true,
+                Applied::Undecided(held) if decide(&mut options.condition, &held).await => {}
+                Applied::No | Applied::Undecided(_) => return false,
+            }
+        }
+    }
+
+    pub(crate) fn update_expiry(&self, key: &str, expiry: Expiry) -> bool {
+        let (hash, moment) = (self.hash(key), self.moment());
+        let mut garbage = None;
+        let mut shard = self.space().write(hash);
+        let live = shard.update_expiry(hash, key.as_bytes(), expiry, &moment, &mut garbage);
+        self.end_of_change(shard);
+        live
+    }
+
+    /// Unlocks, and sees to it that what may expire is looked at.
+    fn end_of_change(&self, shard: RwLockWriteGuard<'_, Shard>) {
+        let due = shard.next_due();
+        drop(shard);
+        self.node().agenda().note(self.node(), due);
+    }
+}
+
+/// Compares a value that was too long for the shard with the version asked for. If they are the
+/// same, the version becomes the one of that very buffer, which a second look will recognize.
+async fn decide(condition: &mut Condition, held: &Bytes) -> bool {
+    let Condition::Matches(version) = condition else { return false };
+    if !same_in_turns(version.as_bytes(), held).await {
+        return false;
+    }
+    *version = Version::new(held.clone());
+    true
+}
+
+fn real(deadline: i64) -> Option<Deadline> {
+    (deadline != NEVER).then(|| Deadline::from_micros(deadline))
+}
