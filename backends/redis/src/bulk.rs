@@ -1,0 +1,174 @@
+use larder_core::{Bytes, Error, ErrorKind, Result, SetItem, SetOutcome};
+use redis::{Cmd, Pipeline, Value};
+
+use crate::driver::bytes;
+use crate::error::{Effect, unexpected};
+use crate::keys::command;
+use crate::store::{Meaning, RedisStore, Write};
+
+/// How many keys go into one MGET or one pipeline: the server serves others in between.
+const CHUNK: usize = 512;
+/// How many bytes of values go into one pipeline, unless one value alone has more.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+impl RedisStore {
+    pub(crate) async fn read_many(&self, keys: &[&str]) -> Vec<Result<Option<Bytes>>> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(CHUNK) {
+            match self.read_chunk(chunk).await {
+                Ok(values) => outcomes.extend(values),
+                Err(error) => {
+                    // The server is away: each further chunk would wait in vain.
+                    for key in &keys[outcomes.len()..] {
+                        outcomes.push(Err(self.key_error("get_many", key)(error.clone())));
+                    }
+                    break;
+                }
+            }
+        }
+        outcomes
+    }
+
+    async fn read_chunk(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
+        let mut lease = self.driver().lease().await?;
+        let len: usize = keys.iter().map(|key| self.physical(key).len()).sum();
+        let mut mget = Cmd::with_capacity(1 + keys.len(), 4 + len);
+        mget.arg("MGET");
+        for key in keys {
+            mget.arg(self.physical(key));
+        }
+        let Value::Array(values) = lease.run(&mget, Effect::Read).await? else {
+            return Err(unexpected());
+        };
+        if values.len() != keys.len() {
+            return Err(unexpected());
+        }
+        // MGET answers nil for a key that holds no string, which is no miss (`R4`): GET tells.
+        let unsure: Vec<usize> = (0..keys.len()).filter(|&at| values[at] == Value::Nil).collect();
+        let mut outcomes: Vec<Result<Option<Bytes>>> = values
+            .into_iter()
+            .zip(keys)
+            .map(|(value, key)| bytes(value).map_err(self.key_error("get_many", key)))
+            .collect();
+        if !unsure.is_empty() {
+            let mut gets = Pipeline::with_capacity(unsure.len());
+            for &at in &unsure {
+                gets.add_command(command("GET", self.physical(keys[at]), 0, 0));
+            }
+            let values = lease.run_all(&gets, Effect::Read).await?;
+            for (at, value) in unsure.into_iter().zip(values) {
+                outcomes[at] = bytes(value).map_err(self.key_error("get_many", keys[at]));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    pub(crate) async fn write_many(&self, items: &[SetItem<'_>]) -> Vec<Result<SetOutcome>> {
+        let mut batch = Batch::new(self, "set_many");
+        for item in items {
+            let write = Write::of(self.physical(item.key), &item.value, &item.options);
+            let command = write.map(Write::into_command);
+            batch.add(item.key, item.value.len(), command).await;
+        }
+        batch.finish().await
+    }
+
+    pub(crate) async fn unlink_many(&self, keys: &[&str]) -> Vec<Result<bool>> {
+        let mut batch = Batch::new(self, "delete_many");
+        for key in keys {
+            let command = command("UNLINK", self.physical(key), 0, 0);
+            batch.add(key, 0, Ok((command, Meaning::Set))).await;
+        }
+        let outcomes = batch.finish().await;
+        outcomes.into_iter().map(|outcome| Ok(outcome?.is_applied())).collect()
+    }
+}
+
+/// One writing command for each key, sent in order, many at a time.
+struct Batch<'a> {
+    store: &'a RedisStore,
+    operation: &'static str,
+    pipeline: Pipeline,
+    /// For each command that waits, its key and meaning; or why there is none.
+    waiting: Vec<(&'a str, Result<Meaning>)>,
+    bytes: usize,
+    outcomes: Vec<Result<SetOutcome>>,
+    /// Set once the server is away: what was not sent by then is not sent.
+    away: Option<Error>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(store: &'a RedisStore, operation: &'static str) -> Self {
+        Self {
+            store,
+            operation,
+            pipeline: Pipeline::new(),
+            waiting: Vec::new(),
+            bytes: 0,
+            outcomes: Vec::new(),
+            away: None,
+        }
+    }
+
+    async fn add(&mut self, key: &'a str, bytes: usize, command: Result<(Cmd, Meaning)>) {
+        let full = self.waiting.len() == CHUNK || self.bytes + bytes > CHUNK_BYTES;
+        if full && !self.waiting.is_empty() {
+            self.send().await;
+        }
+        self.bytes += bytes;
+        let meaning = command.map(|(command, meaning)| {
+            self.pipeline.add_command(command);
+            meaning
+        });
+        self.waiting.push((key, meaning));
+    }
+
+    async fn finish(mut self) -> Vec<Result<SetOutcome>> {
+        self.send().await;
+        self.outcomes
+    }
+
+    async fn send(&mut self) {
+        self.bytes = 0;
+        let pipeline = std::mem::take(&mut self.pipeline);
+        let waiting = std::mem::take(&mut self.waiting);
+        match self.replies(&pipeline).await {
+            Ok(replies) => {
+                let mut replies = replies.into_iter();
+                for (key, meaning) in waiting {
+                    let outcome = meaning.and_then(|meaning| {
+                        meaning.outcome(&replies.next().ok_or_else(unexpected)?)
+                    });
+                    let named = self.store.key_error(self.operation, key);
+                    self.outcomes.push(outcome.map_err(named));
+                }
+            }
+            Err(error) => {
+                for (key, _) in waiting {
+                    let named = self.store.key_error(self.operation, key);
+                    self.outcomes.push(Err(named(error.clone())));
+                }
+                self.away.get_or_insert_with(|| not_sent(error));
+            }
+        }
+    }
+
+    async fn replies(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        if let Some(error) = &self.away {
+            return Err(error.clone());
+        }
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.store.driver().lease().await?.run_all(pipeline, Effect::Write).await
+    }
+}
+
+/// For writes after one whose outcome is unknown: these were surely not made.
+fn not_sent(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unknown {
+        return error;
+    }
+    Error::new(ErrorKind::Unavailable, "not sent, as the server stopped answering")
+        .with_source(error)
+}

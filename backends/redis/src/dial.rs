@@ -1,0 +1,285 @@
+use std::time::Duration;
+
+use larder_core::{Error, ErrorKind, Result};
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
+use redis::{AsyncConnectionConfig, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::address::{Address, Target};
+use crate::connection::RedisConnection;
+use crate::error::{Effect, answered, handshake, lost, socket, unexpected};
+
+/// The oldest server whose commands suffice (`R3`).
+const OLDEST: (u64, u64) = (6, 2);
+/// How many commands wait for the socket before their callers do.
+const QUEUE: usize = 1024;
+/// How many bytes of commands are gathered for one write.
+const GATHER: usize = 64 * 1024;
+
+/// Makes connections to one address.
+pub(crate) struct Dialer {
+    pub(crate) address: Address,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+}
+
+/// A connection and the task that moves its bytes.
+pub(crate) struct Live {
+    pub(crate) connection: RedisConnection,
+    pub(crate) task: JoinHandle<()>,
+    pub(crate) server: Server,
+}
+
+impl Live {
+    /// Tells whether the connection is lost: its task ends with it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+/// Tells one run of a server from another: SCAN cursors mean nothing to the next.
+///
+/// `None` where the server does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Server(pub(crate) Option<u64>);
+
+impl Dialer {
+    /// Connects, introduces itself, and looks at what answers, all within the time for connecting.
+    pub(crate) async fn dial(&self) -> Result<Live> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            let text = "a Redis store works within a tokio runtime";
+            return Err(Error::new(ErrorKind::InvalidConfig, text));
+        }
+        let outcome = match tokio::time::timeout(self.connect_timeout, self.open()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("no connection within {:?}", self.connect_timeout),
+            )),
+        };
+        outcome.map_err(|error| self.name(&error))
+    }
+
+    /// Says where it happened.
+    fn name(&self, error: &Error) -> Error {
+        let text = format!("{}: {}", self.address, error.message());
+        let named = Error::new(error.kind(), text);
+        match std::error::Error::source(error) {
+            Some(_) => named.with_source(Cause(error.clone())),
+            None => named,
+        }
+    }
+
+    async fn open(&self) -> Result<Live> {
+        match &self.address.target {
+            Target::Tcp { host, port } => self.introduce(self.tcp(host, *port).await?).await,
+            #[cfg(feature = "tls")]
+            Target::Tls { host, port } => {
+                let Some(config) = &self.tls else {
+                    return Err(Error::new(ErrorKind::Internal, "TLS was not prepared"));
+                };
+                let stream = self.tcp(host, *port).await?;
+                self.introduce(crate::tls::handshake(config, host, stream).await?).await
+            }
+            #[cfg(unix)]
+            Target::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await.map_err(socket)?;
+                self.introduce(stream).await
+            }
+            #[allow(unreachable_patterns, reason = "what this platform or build leaves out")]
+            _ => Err(Error::new(ErrorKind::InvalidConfig, "this build cannot connect there")),
+        }
+    }
+
+    async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream> {
+        let stream = TcpStream::connect((host, port)).await.map_err(socket)?;
+        stream.set_nodelay(true).map_err(socket)?;
+        // A peer that vanished without a word is noticed by the system, not by one timed-out call
+        // after the other. Where the system refuses, the timeouts remain.
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
+        #[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+        let keepalive = keepalive.with_interval(Duration::from_secs(10));
+        let reference = SockRef::from(&stream);
+        let _ = reference.set_tcp_keepalive(&keepalive);
+        #[cfg(target_os = "linux")]
+        let _ = reference.set_tcp_user_timeout(Some(self.response_timeout.max(UNHEARD)));
+        Ok(stream)
+    }
+
+    async fn introduce<S>(&self, stream: S) -> Result<Live>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(Some(self.response_timeout))
+            .set_pipeline_buffer_size(QUEUE)
+            .set_write_backpressure_boundary(GATHER);
+        let (connection, task) =
+            MultiplexedConnection::new_with_config(&self.address.login, stream, config)
+                .await
+                .map_err(handshake)?;
+        let mut connection = RedisConnection::from(connection);
+        let task = tokio::spawn(task);
+        let server = inspect(&mut connection).await?;
+        Ok(Live { connection, task, server })
+    }
+}
+
+/// How long sent bytes may go unacknowledged before the system gives the connection up.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(30);
+
+/// Looks at what answers: it must be one Redis server of 6.2 or later.
+pub(crate) async fn inspect(connection: &mut RedisConnection) -> Result<Server> {
+    let mut info = redis::cmd("INFO");
+    info.arg("server");
+    let said = connection.send(&info).await.map_err(|error| lost(error, Effect::Read))?;
+    let properties = match said {
+        Value::BulkString(text) => Properties::from_info(&String::from_utf8_lossy(&text)),
+        Value::VerbatimString { text, .. } => Properties::from_info(&text),
+        Value::ServerError(error) if error.code() == "NOPERM" => {
+            // HELLO tells the version too, to users that INFO is kept from.
+            let said = connection.send(&redis::cmd("HELLO")).await;
+            match said.map_err(|error| lost(error, Effect::Read))? {
+                Value::ServerError(error) if error.code() != "ERR" => {
+                    return Err(answered(&error));
+                }
+                said => Properties::from_hello(said),
+            }
+        }
+        Value::ServerError(error) => return Err(answered(&error)),
+        _ => return Err(unexpected()),
+    };
+    properties.check()
+}
+
+#[derive(Default)]
+struct Properties {
+    version: Option<String>,
+    mode: Option<String>,
+    run: Option<String>,
+}
+
+impl Properties {
+    fn from_info(text: &str) -> Self {
+        let find = |name: &str| {
+            text.lines().find_map(|line| {
+                line.split_once(':')
+                    .filter(|(found, _)| *found == name)
+                    .map(|(_, it)| it.to_owned())
+            })
+        };
+        Self { version: find("redis_version"), mode: find("redis_mode"), run: find("run_id") }
+    }
+
+    fn from_hello(said: Value) -> Self {
+        let pairs = match said {
+            Value::Map(pairs) => pairs,
+            Value::Array(flat) => {
+                let mut flat = flat.into_iter();
+                std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
+            }
+            // Before 6.2 it takes no empty arguments, before 6.0 it does not exist.
+            _ => Vec::new(),
+        };
+        let mut properties = Self::default();
+        for pair in pairs {
+            let (Some(name), Some(value)) = (text(pair.0), text(pair.1)) else { continue };
+            match &*name {
+                "version" => properties.version = Some(value),
+                "mode" => properties.mode = Some(value),
+                _ => {}
+            }
+        }
+        properties
+    }
+
+    fn check(&self) -> Result<Server> {
+        let invalid = |text: String| Err(Error::new(ErrorKind::InvalidConfig, text));
+        let version = self.version.as_deref().unwrap_or("of no stated version");
+        let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+        let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if found < OLDEST {
+            let shown: String = version.escape_debug().take(40).collect();
+            return invalid(format!("the server is Redis {shown}; 6.2 or later is needed"));
+        }
+        match self.mode.as_deref() {
+            Some("cluster") => invalid("the server is part of a cluster: not supported yet".into()),
+            Some("sentinel") => invalid("the server is a sentinel, which holds no data".into()),
+            _ => Ok(Server(
+                self.run.as_deref().and_then(|run| u64::from_str_radix(run.get(..16)?, 16).ok()),
+            )),
+        }
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Hands on the cause of an error that was named anew.
+#[derive(Debug)]
+struct Cause(Error);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match std::error::Error::source(&self.0) {
+            Some(source) => write!(f, "{source}"),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)?.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(info: &str) -> Result<Server> {
+        Properties::from_info(info).check()
+    }
+
+    #[test]
+    fn only_a_single_server_of_6_2_or_later_is_taken() {
+        let id = "run_id:0123456789abcdef0123456789abcdef01234567";
+        let server = checked(&format!("# Server\r\nredis_version:6.2.0\r\n{id}\r\n")).unwrap();
+        assert_eq!(server, Server(Some(0x0123_4567_89ab_cdef)));
+        assert_eq!(checked("redis_version:10.0\nredis_mode:standalone\n").unwrap(), Server(None));
+        for (info, named) in [
+            ("redis_version:6.0.16\r\n", "6.0.16"),
+            ("redis_version:5\r\n", "6.2"),
+            ("", "no stated version"),
+            ("redis_version:7.2.0\r\nredis_mode:cluster\r\n", "cluster"),
+            ("redis_version:7.2.0\r\nredis_mode:sentinel\r\n", "sentinel"),
+        ] {
+            let error = checked(info).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert!(error.message().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn hello_tells_the_version_in_both_protocols() {
+        let word = |text: &str| Value::BulkString(text.into());
+        let flat = vec![word("version"), word("7.0.1"), word("mode"), word("standalone")];
+        let map = Value::Map(vec![(word("version"), word("6.0.9"))]);
+        assert!(Properties::from_hello(Value::Array(flat)).check().is_ok());
+        assert!(Properties::from_hello(map).check().is_err());
+        assert!(Properties::from_hello(Value::Nil).check().is_err());
+    }
+}

@@ -1,0 +1,298 @@
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use larder_core::{Bytes, Error, ErrorKind, ExpiresIn, Result};
+use redis::{Cmd, Pipeline, RedisResult, Value};
+
+use crate::connection::RedisConnection;
+use crate::dial::{Server, inspect};
+use crate::error::{Effect, answered, lost, unexpected};
+use crate::keys::PhysicalKey;
+use crate::pool::{Pool, drain};
+use crate::scripts::Script;
+
+/// How commands reach the server.
+pub(crate) enum Driver {
+    /// Connections of our own.
+    Owned(Pool),
+    /// A connection of the application's.
+    Borrowed(Borrowed),
+}
+
+/// A connection that we use and never close; `None` once the store was closed.
+pub(crate) struct Borrowed {
+    connection: RwLock<Option<RedisConnection>>,
+    /// Looked up when first needed.
+    server: RwLock<Option<Server>>,
+    response_timeout: Duration,
+    given_up: AtomicBool,
+}
+
+impl Borrowed {
+    pub(crate) fn new(connection: RedisConnection, response_timeout: Duration) -> Self {
+        Self {
+            connection: RwLock::new(Some(connection)),
+            server: RwLock::new(None),
+            response_timeout,
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    fn get(&self) -> Result<RedisConnection> {
+        let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
+        connection.clone().ok_or_else(|| ErrorKind::Closed.into())
+    }
+}
+
+/// A connection for one call.
+pub(crate) struct Lease<'a> {
+    connection: RedisConnection,
+    given_up: &'a AtomicBool,
+    /// The limit for an answer, where the connection itself may have none.
+    response_timeout: Option<Duration>,
+    server: Option<Server>,
+}
+
+impl Driver {
+    /// A connection to send one or more commands on.
+    pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
+        match self {
+            Self::Owned(pool) => {
+                let slot = pool.slot();
+                let (connection, server) = match slot.ready() {
+                    Some(ready) => ready,
+                    None => slot.connect(pool.dialer()).await?,
+                };
+                Ok(Lease {
+                    connection,
+                    given_up: &slot.given_up,
+                    response_timeout: None,
+                    server: Some(server),
+                })
+            }
+            Self::Borrowed(borrowed) => Ok(Lease {
+                connection: borrowed.get()?,
+                given_up: &borrowed.given_up,
+                response_timeout: Some(borrowed.response_timeout),
+                server: *borrowed.server.read().unwrap_or_else(PoisonError::into_inner),
+            }),
+        }
+    }
+
+    /// Runs one command.
+    pub(crate) async fn run(&self, command: &Cmd, effect: Effect) -> Result<Value> {
+        self.lease().await?.run(command, effect).await
+    }
+
+    /// Runs a script.
+    pub(crate) async fn script(
+        &self,
+        script: &Script,
+        key: Option<PhysicalKey<'_>>,
+        args: &[&[u8]],
+        effect: Effect,
+    ) -> Result<Value> {
+        self.lease().await?.script(script, key, args, effect).await
+    }
+
+    /// Makes the connections that are missing; a borrowed one is looked at.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        match self {
+            Self::Owned(pool) => pool.connect().await,
+            Self::Borrowed(borrowed) => {
+                let mut connection = borrowed.get()?;
+                let looked =
+                    tokio::time::timeout(borrowed.response_timeout, inspect(&mut connection));
+                let server = looked
+                    .await
+                    .map_err(|_| Error::new(ErrorKind::Timeout, "no answer in time"))??;
+                if !connection.reconnects() {
+                    let mut known = borrowed.server.write().unwrap_or_else(PoisonError::into_inner);
+                    *known = Some(server);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the connections anew.
+    pub(crate) async fn reconnect(&self) -> Result<()> {
+        match self {
+            Self::Owned(pool) => pool.reconnect().await,
+            Self::Borrowed(_) => {
+                let text = "the connection is the application's, which makes it anew";
+                Err(Error::new(ErrorKind::Unsupported, text))
+            }
+        }
+    }
+
+    /// Ends owned connections and lets go of a borrowed one, once writes that were given up have had
+    /// their effect.
+    pub(crate) async fn close(&self) -> Result<()> {
+        match self {
+            Self::Owned(pool) => pool.close().await,
+            Self::Borrowed(borrowed) => {
+                let connection =
+                    borrowed.connection.write().unwrap_or_else(PoisonError::into_inner).take();
+                match connection {
+                    Some(mut connection) if borrowed.given_up.swap(false, Ordering::AcqRel) => {
+                        drain(&mut connection, borrowed.response_timeout).await
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owned(pool) => f
+                .debug_struct("Owned")
+                .field("address", &pool.dialer().address)
+                .field("connections", &pool.len())
+                .finish(),
+            Self::Borrowed(_) => f.write_str("Borrowed"),
+        }
+    }
+}
+
+impl Lease<'_> {
+    pub(crate) fn into_connection(self) -> RedisConnection {
+        self.connection
+    }
+
+    /// Runs one command; an error that the server answers is an error.
+    pub(crate) async fn run(&mut self, command: &Cmd, effect: Effect) -> Result<Value> {
+        match self.send(command, effect).await? {
+            Value::ServerError(error) => Err(answered(&error)),
+            value => Ok(value),
+        }
+    }
+
+    /// Runs a script by its name, or by its text where the server has lost it.
+    pub(crate) async fn script(
+        &mut self,
+        script: &Script,
+        key: Option<PhysicalKey<'_>>,
+        args: &[&[u8]],
+        effect: Effect,
+    ) -> Result<Value> {
+        match self.send(&script.by_name(key, args), effect).await? {
+            // It did not run, so to run it now is no repetition.
+            Value::ServerError(error) if error.code() == "NOSCRIPT" => {
+                self.run(&script.by_text(key, args), effect).await
+            }
+            Value::ServerError(error) => Err(answered(&error)),
+            value => Ok(value),
+        }
+    }
+
+    /// Runs several commands; among the answers are the server's errors.
+    pub(crate) async fn run_all(
+        &mut self,
+        pipeline: &Pipeline,
+        effect: Effect,
+    ) -> Result<Vec<Value>> {
+        let watch = GivenUp::watch(self.given_up, effect);
+        let sending = self.connection.send_all(pipeline);
+        let values = watch.settle(within(self.response_timeout, sending).await)?;
+        if values.len() == pipeline.len() { Ok(values) } else { Err(unexpected()) }
+    }
+
+    /// Which run of which server answers; looked up anew for a connection that may reconnect.
+    pub(crate) async fn server(&mut self) -> Result<Server> {
+        if let Some(server) = self.server {
+            return Ok(server);
+        }
+        within(self.response_timeout, async { Ok(inspect(&mut self.connection).await) })
+            .await
+            .map_err(|error| lost(error, Effect::Read))?
+    }
+
+    async fn send(&mut self, command: &Cmd, effect: Effect) -> Result<Value> {
+        let watch = GivenUp::watch(self.given_up, effect);
+        let sending = self.connection.send(command);
+        watch.settle(within(self.response_timeout, sending).await)
+    }
+}
+
+async fn within<T>(
+    limit: Option<Duration>,
+    future: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    match limit {
+        None => future.await,
+        Some(limit) => match tokio::time::timeout(limit, future).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        },
+    }
+}
+
+/// Notes a write whose answer was not waited for, because its caller left or its time was up.
+struct GivenUp<'a> {
+    note: &'a AtomicBool,
+    effect: Effect,
+    settled: bool,
+}
+
+impl<'a> GivenUp<'a> {
+    fn watch(note: &'a AtomicBool, effect: Effect) -> Self {
+        Self { note, effect, settled: effect == Effect::Read }
+    }
+
+    fn settle<T>(mut self, outcome: RedisResult<T>) -> Result<T> {
+        outcome.inspect(|_| self.settled = true).map_err(|error| lost(error, self.effect))
+    }
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.note.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// The number that a command answers.
+pub(crate) fn number(value: &Value) -> Result<i64> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The value that a command answers, if there is one; made without copying.
+pub(crate) fn bytes(value: Value) -> Result<Option<Bytes>> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes.into())),
+        Value::ServerError(error) => Err(answered(&error)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Whether a SET, or a script in its place, applied.
+pub(crate) fn applied(value: &Value) -> Result<bool> {
+    match value {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        Value::Int(number) => Ok(*number != 0),
+        Value::ServerError(error) => Err(answered(error)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The remaining life that PTTL answers.
+pub(crate) fn life(millis: i64) -> ExpiresIn {
+    match millis {
+        -1 => ExpiresIn::Never,
+        // The server keeps a key through the whole of its last millisecond.
+        0.. => ExpiresIn::In(Duration::from_millis(millis.unsigned_abs().max(1))),
+        _ => ExpiresIn::Missing,
+    }
+}

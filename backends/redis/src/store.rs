@@ -1,0 +1,515 @@
+use std::fmt;
+use std::sync::Arc;
+
+use larder_core::{
+    Bytes, Capabilities, Condition, Cursor, DeleteManyOutcome, DeleteOptions, Entry, Error,
+    ExpiresIn, Expiry, GetOptions, ListPage, Namespace, NamespacePage, NamespacedStore, Result,
+    SetItem, SetOptions, SetOutcome, Store, StoreContext, Version, async_trait,
+};
+use redis::{Cmd, Value};
+use tokio::sync::Mutex;
+
+use crate::config::RedisStoreBuilder;
+use crate::connection::RedisConnection;
+use crate::driver::{Driver, applied, bytes, life, number};
+use crate::error::{Effect, unexpected};
+use crate::expiry::{Life, millis};
+use crate::keys::{PhysicalKey, command};
+use crate::scripts::{GET_AND_RENEW, GET_WITH_EXPIRY, MAX_MILLIS, SET, Script, UPDATE_EXPIRY};
+
+/// A store on a Redis server; see the [crate's docs](crate).
+///
+/// Clones are cheap and share the connections. [`close`](Store::close) ends connections that were
+/// made from a URL, and lets go of one that the application handed in.
+#[derive(Clone)]
+pub struct RedisStore(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) context: StoreContext,
+    pub(crate) namespace: Namespace,
+    /// What every key of this namespace begins with, the colon included; `None` for raw keys.
+    pub(crate) prefix: Option<String>,
+}
+
+/// What all handles of one store share.
+pub(crate) struct Shared {
+    pub(crate) driver: Driver,
+    /// Tells the server and the root namespace from others in cursors.
+    pub(crate) identity: String,
+    /// Held while connections are opened or closed on demand.
+    gate: Mutex<()>,
+}
+
+impl RedisStore {
+    /// Begins a store with connections of its own to the server at `url`.
+    ///
+    /// The forms are `redis://[[user]:password@]host[:port][/db]`, `rediss://…` for TLS, and
+    /// `redis+unix:///path[?db=…&user=…&pass=…]`; `?protocol=resp3` chooses the protocol, and
+    /// `?ca=PATH` names root certificates for TLS.
+    pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
+        RedisStoreBuilder::from_url(url.into())
+    }
+
+    /// Begins a store over the application's connection, which is never closed by the store.
+    pub fn builder_with_connection(connection: impl Into<RedisConnection>) -> RedisStoreBuilder {
+        RedisStoreBuilder::from_connection(connection.into())
+    }
+
+    pub(crate) fn new(
+        driver: Driver,
+        context: StoreContext,
+        prefix: Option<String>,
+        server: &str,
+    ) -> Self {
+        let identity = format!("{server} {}", prefix.as_deref().unwrap_or_default());
+        let shared = Arc::new(Shared { driver, identity, gate: Mutex::new(()) });
+        Self(Arc::new(Inner { shared, context, namespace: Namespace::root(), prefix }))
+    }
+
+    pub(crate) async fn connect_now(&self) -> Result<()> {
+        self.driver().connect().await
+    }
+
+    /// Makes the connections that are missing; does nothing when all are there.
+    ///
+    /// Calls do so themselves: this is for an application that wants to know early.
+    ///
+    /// # Errors
+    /// `Closed`; `Unavailable`, `Timeout`, `PermissionDenied`, `InvalidConfig` as in building.
+    pub async fn connect(&self) -> Result<()> {
+        // First the gate: a close that holds it waits for the calls in progress.
+        let _gate = self.0.shared.gate.lock().await;
+        let _call = self.0.context.begin_keyless("connect")?;
+        self.connect_now().await.map_err(|error| self.0.context.error("connect", error))
+    }
+
+    /// Makes every connection anew, and opens the store again if it was closed.
+    ///
+    /// Calls in progress end on the connections on which they began.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect); a store that was closed stays so. `Unsupported` for a store
+    /// over the application's connection.
+    pub async fn reconnect(&self) -> Result<()> {
+        let _gate = self.0.shared.gate.lock().await;
+        let outcome = self.driver().reconnect().await;
+        outcome.map_err(|error| self.0.context.error("reconnect", error))?;
+        self.0.context.lifecycle().reopen();
+        Ok(())
+    }
+
+    /// The connection whose turn it is, for commands that a store has no word for.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connection(&self) -> Result<RedisConnection> {
+        let _call = self.0.context.begin_keyless("connection")?;
+        let lease = self.driver().lease().await;
+        let lease = lease.map_err(|error| self.0.context.error("connection", error))?;
+        Ok(lease.into_connection())
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.0.shared.driver
+    }
+
+    pub(crate) fn physical<'a>(&'a self, key: &'a str) -> PhysicalKey<'a> {
+        PhysicalKey { prefix: self.0.prefix.as_deref().unwrap_or_default(), key }
+    }
+
+    /// The prefix of a store that has one.
+    pub(crate) fn tree(&self, capability: &'static str) -> Result<&str> {
+        self.0.prefix.as_deref().ok_or_else(|| Error::unsupported(capability))
+    }
+
+    async fn get(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        let physical = self.physical(key);
+        let (value, left) = if let Some(duration) = options.renew_for {
+            let (duration, most) = (millis(duration).to_string(), MAX_MILLIS.to_string());
+            let args = [duration.as_bytes(), most.as_bytes()];
+            let run = self.driver().script(&GET_AND_RENEW, Some(physical), &args, Effect::Write);
+            pair(run.await?)?
+        } else if options.expires_in {
+            let run = self.driver().script(&GET_WITH_EXPIRY, Some(physical), &[], Effect::Read);
+            pair(run.await?)?
+        } else {
+            let command = command("GET", physical, 0, 0);
+            (bytes(self.driver().run(&command, Effect::Read).await?)?, None)
+        };
+        Ok(value.map(|value| {
+            let version = options.version.then(|| Version::new(value.clone()));
+            let mut entry = Entry::new(value);
+            entry.version = version;
+            entry.expires_in = left.filter(|_| options.expires_in);
+            entry
+        }))
+    }
+
+    async fn set(&self, key: &str, value: &Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        let write = Write::of(self.physical(key), value, options)?;
+        let reply = match &write {
+            Write::Command(command, _) => self.driver().run(command, Effect::Write).await?,
+            Write::Script(script, key, args) => {
+                let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
+                self.driver().script(script, Some(*key), &args, Effect::Write).await?
+            }
+        };
+        write.outcome(&reply)
+    }
+
+    async fn delete(&self, key: &str, options: &DeleteOptions) -> Result<bool> {
+        let physical = self.physical(key);
+        let reply = match &options.condition {
+            Condition::Absent => return Ok(false),
+            Condition::Matches(version) => {
+                let args: [&[u8]; 4] = [b"=", version.as_bytes(), b"", b"G"];
+                self.driver().script(&SET, Some(physical), &args, Effect::Write).await?
+            }
+            Condition::Any | Condition::Present => {
+                self.driver().run(&command("UNLINK", physical, 0, 0), Effect::Write).await?
+            }
+            _ => return Err(Error::unsupported("conditions")),
+        };
+        Ok(number(&reply)? > 0)
+    }
+
+    async fn renew(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let physical = self.physical(key);
+        let driver = self.driver();
+        let reply = match Life::of(expiry)? {
+            Life::Keep => driver.run(&command("EXISTS", physical, 0, 0), Effect::Read).await?,
+            Life::Gone => driver.run(&command("UNLINK", physical, 0, 0), Effect::Write).await?,
+            Life::For(millis) => {
+                let mut command = command("PEXPIRE", physical, 1, 8);
+                driver.run(command.arg(millis), Effect::Write).await?
+            }
+            Life::Until(millis) => {
+                let mut command = command("PEXPIREAT", physical, 1, 16);
+                driver.run(command.arg(millis), Effect::Write).await?
+            }
+            Life::Never => {
+                driver.script(&UPDATE_EXPIRY, Some(physical), &[], Effect::Write).await?
+            }
+            Life::Far(millis) => {
+                let (millis, most) = (millis.to_string(), MAX_MILLIS.to_string());
+                let args = [millis.as_bytes(), most.as_bytes()];
+                driver.script(&UPDATE_EXPIRY, Some(physical), &args, Effect::Write).await?
+            }
+        };
+        Ok(number(&reply)? > 0)
+    }
+
+    pub(crate) fn error(&self, operation: &'static str) -> impl Fn(Error) -> Error + '_ {
+        move |error| self.0.context.error(operation, error)
+    }
+
+    pub(crate) fn key_error<'a>(
+        &'a self,
+        operation: &'static str,
+        key: &'a str,
+    ) -> impl Fn(Error) -> Error + 'a {
+        move |error| self.0.context.key_error(operation, key, error)
+    }
+}
+
+/// A value and its remaining life, as the scripts answer them.
+fn pair(reply: Value) -> Result<(Option<Bytes>, Option<ExpiresIn>)> {
+    match reply {
+        Value::Nil => Ok((None, None)),
+        Value::Array(parts) => match <[Value; 2]>::try_from(parts) {
+            Ok([value, left]) => Ok((bytes(value)?, Some(life(number(&left)?)))),
+            Err(_) => Err(unexpected()),
+        },
+        _ => Err(unexpected()),
+    }
+}
+
+/// A set, as one command or one script.
+pub(crate) enum Write<'a> {
+    Command(Cmd, Meaning),
+    Script(&'static Script, PhysicalKey<'a>, Vec<Bytes>),
+}
+
+/// How the answer of a command in a SET's place is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Meaning {
+    /// As that of a SET, or of an UNLINK for a key that has to be there.
+    Set,
+    /// It applied, whatever the answer.
+    Always,
+    /// It applied if the key was not there.
+    IfAbsent,
+}
+
+impl<'a> Write<'a> {
+    pub(crate) fn of(key: PhysicalKey<'a>, value: &Bytes, options: &SetOptions) -> Result<Self> {
+        let life = Life::of(options.expiry)?;
+        let word = match &options.condition {
+            Condition::Any => "",
+            Condition::Absent => "NX",
+            Condition::Present => "XX",
+            Condition::Matches(version) => {
+                return Ok(Self::scripted(key, "=", version.as_bytes().clone(), value, life));
+            }
+            _ => return Err(Error::unsupported("conditions")),
+        };
+        let mut set = match (life, word) {
+            // There is nothing to store, only something to remove or to look at.
+            (Life::Gone, "NX") => {
+                return Ok(Self::Command(command("EXISTS", key, 0, 0), Meaning::IfAbsent));
+            }
+            (Life::Gone, _) => {
+                let meaning = if word.is_empty() { Meaning::Always } else { Meaning::Set };
+                return Ok(Self::Command(command("UNLINK", key, 0, 0), meaning));
+            }
+            (Life::Far(_), _) => return Ok(Self::scripted(key, word, Bytes::new(), value, life)),
+            _ => command("SET", key, 4, value.len() + 24),
+        };
+        set.arg(&value[..]);
+        match life {
+            Life::For(millis) => {
+                set.arg("PX").arg(millis);
+            }
+            Life::Until(millis) => {
+                set.arg("PXAT").arg(millis);
+            }
+            Life::Keep => {
+                set.arg("KEEPTTL");
+            }
+            Life::Never | Life::Far(_) | Life::Gone => {}
+        }
+        if !word.is_empty() {
+            set.arg(word);
+        }
+        Ok(Self::Command(set, Meaning::Set))
+    }
+
+    fn scripted(
+        key: PhysicalKey<'a>,
+        condition: &'static str,
+        version: Bytes,
+        value: &Bytes,
+        life: Life,
+    ) -> Self {
+        let (expiry, millis) = match life {
+            Life::Never => ("-", 0),
+            Life::For(millis) | Life::Far(millis) => ("P", millis),
+            Life::Until(millis) => ("A", millis),
+            Life::Keep => ("K", 0),
+            Life::Gone => ("G", 0),
+        };
+        let args = vec![
+            Bytes::from_static(condition.as_bytes()),
+            version,
+            value.clone(),
+            Bytes::from_static(expiry.as_bytes()),
+            millis.to_string().into(),
+            MAX_MILLIS.to_string().into(),
+        ];
+        Self::Script(&SET, key, args)
+    }
+
+    /// The whole as one command that needs nothing remembered by the server.
+    pub(crate) fn into_command(self) -> (Cmd, Meaning) {
+        match self {
+            Self::Command(command, meaning) => (command, meaning),
+            Self::Script(script, key, args) => {
+                let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
+                (script.by_text(Some(key), &args), Meaning::Set)
+            }
+        }
+    }
+
+    fn outcome(&self, reply: &Value) -> Result<SetOutcome> {
+        match self {
+            Self::Command(_, meaning) => meaning.outcome(reply),
+            Self::Script(..) => Meaning::Set.outcome(reply),
+        }
+    }
+}
+
+impl Meaning {
+    pub(crate) fn outcome(self, reply: &Value) -> Result<SetOutcome> {
+        let done = applied(reply)?;
+        Ok(SetOutcome::from_applied(match self {
+            Self::Set => done,
+            Self::Always => true,
+            Self::IfAbsent => !done,
+        }))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Store for RedisStore {
+    async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
+        let _call = self.0.context.begin("get", key)?;
+        self.get(key, &options).await.map_err(self.key_error("get", key))
+    }
+
+    async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let _call = self.0.context.begin("set", key)?;
+        let checked = self.0.context.capabilities().check_set(value.len(), &options);
+        checked.map_err(self.key_error("set", key))?;
+        self.set(key, &value, &options).await.map_err(self.key_error("set", key))
+    }
+
+    async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
+        let _call = self.0.context.begin("delete", key)?;
+        self.delete(key, &options).await.map_err(self.key_error("delete", key))
+    }
+
+    async fn delete_all(&self) -> Result<()> {
+        let _call = self.0.context.begin_keyless("delete_all")?;
+        self.clear_tree().await.map_err(self.error("delete_all"))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.context.capabilities()
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool> {
+        let _call = self.0.context.begin("exists", key)?;
+        let command = command("EXISTS", self.physical(key), 0, 0);
+        let reply = self.driver().run(&command, Effect::Read).await;
+        let there = reply.and_then(|reply| number(&reply));
+        Ok(there.map_err(self.key_error("exists", key))? > 0)
+    }
+
+    async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
+        let _call = self.0.context.begin("expires_in", key)?;
+        let command = command("PTTL", self.physical(key), 0, 0);
+        let reply = self.driver().run(&command, Effect::Read).await;
+        let left = reply.and_then(|reply| number(&reply));
+        Ok(life(left.map_err(self.key_error("expires_in", key))?))
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
+        let _call = self.0.context.begin_bulk("get_many", keys.iter().copied())?;
+        Ok(self.read_many(keys).await)
+    }
+
+    async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
+        let keys = items.iter().map(|item| item.key);
+        let _call = self.0.context.begin_bulk("set_many", keys)?;
+        for item in &items {
+            let checked = self.capabilities().check_set(item.value.len(), &item.options);
+            checked.map_err(self.key_error("set_many", item.key))?;
+        }
+        Ok(self.write_many(&items).await)
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
+        let _call = self.0.context.begin_bulk("delete_many", keys.iter().copied())?;
+        Ok(self.unlink_many(keys).await.into_iter().collect())
+    }
+
+    async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let _call = self.0.context.begin("update_expiry", key)?;
+        self.renew(key, expiry).await.map_err(self.key_error("update_expiry", key))
+    }
+
+    async fn list_page(
+        &self,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        let _call = self.0.context.begin_keyless("list_page")?;
+        self.page_of_keys(prefix, cursor, limit).await.map_err(self.error("list_page"))
+    }
+
+    async fn list_child_namespaces(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<NamespacePage> {
+        let _call = self.0.context.begin_keyless("list_child_namespaces")?;
+        let page = self.page_of_children(cursor, limit).await;
+        page.map_err(self.error("list_child_namespaces"))
+    }
+
+    async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
+        let _call = self.0.context.begin_keyless("delete_prefix")?;
+        self.clear_prefix(prefix).await.map_err(self.error("delete_prefix"))
+    }
+
+    async fn delete_expired(&self) -> Result<u64> {
+        let _call = self.0.context.begin_keyless("delete_expired")?;
+        // The server removes them itself.
+        self.tree("purge").map(|_| 0).map_err(self.error("delete_expired"))
+    }
+
+    async fn flush(&self) -> Result<()> {
+        // An answered write is as durable as the server makes it.
+        let _call = self.0.context.begin_keyless("flush")?;
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let _call = self.0.context.begin_keyless("ping")?;
+        let reply = self.driver().run(&redis::cmd("PING"), Effect::Read).await;
+        reply.map(drop).map_err(self.error("ping"))
+    }
+
+    async fn close(&self) -> Result<()> {
+        let lifecycle = self.0.context.lifecycle();
+        if !lifecycle.is_root() {
+            lifecycle.close();
+            lifecycle.idle().await;
+            return Ok(());
+        }
+        let _gate = self.0.shared.gate.lock().await;
+        lifecycle.close();
+        lifecycle.idle().await;
+        self.driver().close().await.map_err(self.error("close"))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl NamespacedStore for RedisStore {
+    fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    fn with_namespace(&self, segment: &str) -> Result<Arc<dyn NamespacedStore>> {
+        self.with_path(&[segment])
+    }
+
+    fn with_path(&self, segments: &[&str]) -> Result<Arc<dyn NamespacedStore>> {
+        let named = self.error("with_namespace");
+        self.0.context.lifecycle().check().map_err(&named)?;
+        let namespace = self.0.namespace.join_all(segments).map_err(&named)?;
+        let prefix = match &self.0.prefix {
+            Some(prefix) => {
+                let mut prefix = prefix[..prefix.len() - 1].to_owned();
+                for segment in segments {
+                    prefix.push('/');
+                    prefix.push_str(&Namespace::escape_segment(segment));
+                }
+                prefix.push(':');
+                Some(prefix)
+            }
+            None if segments.is_empty() => None,
+            None => {
+                let text = "a store with raw keys has no namespaces";
+                let error = Error::new(larder_core::ErrorKind::Unsupported, text);
+                return Err(named(error));
+            }
+        };
+        let shared = Arc::clone(&self.0.shared);
+        let context = self.0.context.child();
+        Ok(Arc::new(Self(Arc::new(Inner { shared, context, namespace, prefix }))))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("driver", &self.0.shared.driver)
+            .field("prefix", &self.0.prefix)
+            .field("closed", &self.0.context.lifecycle().is_closed())
+            .finish_non_exhaustive()
+    }
+}
