@@ -1,36 +1,26 @@
-//! A Larder store in a SQLite file.
-//!
-//! One table holds every key, so this is a flat store; `larder_core::Namespaced` adds namespaces.
+//! A Larder store in a SQLite file: one flat table, to which `Namespaced` adds namespaces.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{
-    Bytes, Capabilities, Clock, Cursor, CursorScope, Deadline, DeleteOptions, Durability, Entry,
-    Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace, Resolved, Result,
-    SetOptions, SetOutcome, Store, StoreContext, Version, async_trait,
-};
+use larder_core::*;
 use rusqlite::ffi::ErrorCode as Code;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+/// `expires_at` is in microseconds since the Unix epoch, NULL for never.
 const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    PRAGMA busy_timeout = 5000;
-    CREATE TABLE IF NOT EXISTS entries (
-        key BLOB PRIMARY KEY,
-        value BLOB NOT NULL,
-        expires_at INTEGER  -- microseconds since the Unix epoch, NULL for never
-    ) WITHOUT ROWID;";
+    PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
+    CREATE TABLE IF NOT EXISTS entries
+    (key BLOB PRIMARY KEY, value BLOB NOT NULL, expires_at INTEGER) WITHOUT ROWID;";
 
-/// A store in a SQLite file; clones are handles to the same one.
+/// A store in a SQLite file; clones are handles to the same one. `identity` is what tells its
+/// cursors from those of other stores.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     context: StoreContext,
     clock: Arc<dyn Clock>,
     connection: Arc<Mutex<Option<Connection>>>,
-    /// Tells cursors of this store from those of others.
     identity: Arc<[u8]>,
 }
 
@@ -67,19 +57,18 @@ impl SqliteStore {
         &self,
         operation: &'static str,
         key: &str,
-        work: impl FnOnce(&Transaction<'_>, DateTime<Utc>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Work<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let call = self.context.begin(operation, key)?;
-        let (connection, clock) = (self.connection.clone(), self.clock.clone());
+        let (this, name) = (self.clone(), key.as_bytes().to_vec());
         let done = blocking(move || {
             let _call = call;
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);
             let connection = connection.as_mut().ok_or(ErrorKind::Closed)?;
-            let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-            let transaction = begun.map_err(map)?;
-            let result = work(&transaction, clock.now())?;
-            transaction.commit().map_err(map)?;
-            Ok(result)
+            let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+            let begun = Work { sql: sql.map_err(map)?, now: this.clock.now(), key: name };
+            let result = work(&begun)?;
+            begun.sql.commit().map(|()| result).map_err(map)
         });
         done.await.map_err(|error| self.context.key_error(operation, key, error))
     }
@@ -88,10 +77,8 @@ impl SqliteStore {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::new(ErrorKind::Internal, "the work panicked").with_source(error)),
-    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "").with_source(error)))
 }
 
 fn map(error: rusqlite::Error) -> Error {
@@ -107,102 +94,91 @@ fn map(error: rusqlite::Error) -> Error {
     Error::new(kind, "").with_source(error)
 }
 
-/// What is stored for a key.
+/// One call: its transaction, its moment, and its key or prefix.
+struct Work<'a> {
+    sql: Transaction<'a>,
+    now: DateTime<Utc>,
+    key: Vec<u8>,
+}
+
 #[derive(Default)]
 struct Row {
     value: Bytes,
     deadline: Option<Deadline>,
 }
 
-/// The live row of a key.
-fn live(transaction: &Transaction<'_>, now: DateTime<Utc>, key: &[u8]) -> Result<Option<Row>> {
-    let sql = "SELECT value, expires_at FROM entries WHERE key = ?1";
-    let mut query = transaction.prepare_cached(sql).map_err(map)?;
-    let row = query.query_row([key], |row| {
-        let deadline = row.get::<_, Option<i64>>(1)?.map(Deadline::from_micros);
-        Ok(Row { value: row.get::<_, Vec<u8>>(0)?.into(), deadline })
-    });
-    let row = row.optional().map_err(map)?;
-    Ok(row.filter(|row| row.deadline.is_none_or(|deadline| !deadline.is_past(now))))
-}
+impl Work<'_> {
+    /// The live row of the key.
+    fn live(&self) -> Result<Option<Row>> {
+        let sql = "SELECT value, expires_at FROM entries WHERE key = ?1";
+        let row = self.sql.query_row(sql, [&self.key], |row| {
+            let deadline = row.get::<_, Option<i64>>(1)?.map(Deadline::from_micros);
+            Ok(Row { value: row.get::<_, Vec<u8>>(0)?.into(), deadline })
+        });
+        let row = row.optional().map_err(map)?;
+        Ok(row.filter(|row| row.deadline.is_none_or(|deadline| !deadline.is_past(self.now))))
+    }
 
-/// Stores a value with an expiry that was resolved; `old` is the deadline of the row it replaces.
-fn put(
-    transaction: &Transaction<'_>,
-    key: &[u8],
-    value: &[u8],
-    expiry: Resolved,
-    old: Option<Deadline>,
-) -> Result<Option<Deadline>> {
-    let deadline = match expiry {
-        Resolved::Never => None,
-        Resolved::At(deadline) => Some(deadline),
-        Resolved::Keep => old,
-        Resolved::Gone => {
-            transaction.execute("DELETE FROM entries WHERE key = ?1", [key]).map_err(map)?;
-            return Ok(old);
-        }
-    };
-    let sql = "INSERT OR REPLACE INTO entries VALUES (?1, ?2, ?3)";
-    let mut query = transaction.prepare_cached(sql).map_err(map)?;
-    query.execute(params![key, value, deadline.map(Deadline::as_micros)]).map_err(map)?;
-    Ok(deadline)
-}
+    /// Stores a value, and gives its deadline; `old` is that of the row which it replaces.
+    fn put(&self, value: &[u8], expiry: Expiry, old: Option<Deadline>) -> Result<Option<Deadline>> {
+        let deadline = match expiry.resolve(self.now) {
+            Resolved::Never => None,
+            Resolved::At(deadline) => Some(deadline),
+            Resolved::Keep => old,
+            Resolved::Gone => return self.remove().map(|()| old),
+        };
+        let sql = "INSERT OR REPLACE INTO entries VALUES (?1, ?2, ?3)";
+        let row = params![self.key, value, deadline.map(Deadline::as_micros)];
+        self.sql.execute(sql, row).map(|_| deadline).map_err(map)
+    }
 
-/// The first key after all those that begin with `prefix`; `None` when there is none.
-fn after_prefix(prefix: &str) -> Option<Vec<u8>> {
-    let mut end = prefix.as_bytes().to_vec();
-    *end.last_mut()? += 1; // UTF-8 has no byte 0xff
-    Some(end)
+    fn remove(&self) -> Result<()> {
+        self.sql.execute("DELETE FROM entries WHERE key = ?1", [&self.key]).map(drop).map_err(map)
+    }
+
+    /// The first key after all those that begin with the prefix; `None` when there is none.
+    fn end(&self) -> Option<Vec<u8>> {
+        let mut end = self.key.clone();
+        *end.last_mut()? += 1; // UTF-8 has no byte 0xff
+        Some(end)
+    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
-        let name = key.as_bytes().to_vec();
-        self.run("get", key, move |transaction, now| {
-            let Some(mut row) = live(transaction, now, &name)? else { return Ok(None) };
+        let get = self.run("get", key, move |work| {
+            let Some(mut row) = work.live()? else { return Ok(None) };
             if let (Some(duration), Some(_)) = (options.renew_for, row.deadline) {
-                let expiry = Expiry::After(duration).resolve(now);
-                row.deadline = put(transaction, &name, &row.value, expiry, row.deadline)?;
+                row.deadline = work.put(&row.value, Expiry::After(duration), row.deadline)?;
             }
-            let mut entry =
-                Entry::new(row.value.clone()).with_expires_in(ExpiresIn::until(row.deadline, now));
-            if options.version {
-                entry = entry.with_version(Version::new(row.value));
-            }
+            let expires_in = ExpiresIn::until(row.deadline, work.now);
+            let mut entry = Entry::new(row.value.clone()).with_expires_in(expires_in);
+            entry.version = options.version.then(|| Version::new(row.value));
             Ok(Some(entry))
-        })
-        .await
+        });
+        get.await
     }
 
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let checked = self.context.capabilities().check_set(value.len(), &options);
-        checked.map_err(|error| self.context.key_error("set", key, error))?;
-        let name = key.as_bytes().to_vec();
-        self.run("set", key, move |transaction, now| {
-            let old = live(transaction, now, &name)?;
+        self.context.capabilities().check_set(value.len(), &options)?;
+        let set = self.run("set", key, move |work| {
+            let old = work.live()?;
             let applies = options.condition.holds(old.as_ref().map(|row| &row.value[..]));
             if applies {
-                let old = old.unwrap_or_default().deadline;
-                put(transaction, &name, &value, options.expiry.resolve(now), old)?;
+                work.put(&value, options.expiry, old.unwrap_or_default().deadline)?;
             }
             Ok(SetOutcome::from_applied(applies))
-        })
-        .await
+        });
+        set.await
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
-        let name = key.as_bytes().to_vec();
-        self.run("delete", key, move |transaction, now| {
-            let Some(row) = live(transaction, now, &name)? else { return Ok(false) };
-            let applies = options.condition.holds(Some(&row.value));
-            if applies {
-                put(transaction, &name, &[], Resolved::Gone, None)?;
-            }
-            Ok(applies)
-        })
-        .await
+        let delete = self.run("delete", key, move |work| {
+            let found = work.live()?.filter(|row| options.condition.holds(Some(&row.value)));
+            found.map_or(Ok(false), |_| work.remove().map(|()| true))
+        });
+        delete.await
     }
 
     async fn delete_all(&self) -> Result<()> {
@@ -214,13 +190,11 @@ impl Store for SqliteStore {
     }
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let name = key.as_bytes().to_vec();
-        self.run("update_expiry", key, move |transaction, now| {
-            let Some(row) = live(transaction, now, &name)? else { return Ok(false) };
-            put(transaction, &name, &row.value, expiry.resolve(now), row.deadline)?;
-            Ok(true)
-        })
-        .await
+        let update = self.run("update_expiry", key, move |work| {
+            let Some(row) = work.live()? else { return Ok(false) };
+            work.put(&row.value, expiry, row.deadline).map(|_| true)
+        });
+        update.await
     }
 
     async fn list_page(
@@ -234,47 +208,45 @@ impl Store for SqliteStore {
         if limit == 0 {
             return Err(Error::new(ErrorKind::InvalidConfig, "a page has room for a key at least"));
         }
-        let (first, end) = (prefix.as_bytes().to_vec(), after_prefix(prefix));
-        let keys: Vec<String> = self
-            .run("list_page", "", move |transaction, now| {
-                let sql = "SELECT key FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)
-                    AND (?3 IS NULL OR key > ?3) AND (expires_at IS NULL OR expires_at > ?4)
-                    ORDER BY key LIMIT ?5";
-                let mut query = transaction.prepare_cached(sql).map_err(map)?;
-                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                let bounds = params![first, end, after.as_deref(), now.timestamp_micros(), limit];
-                let rows = query.query_map(bounds, |row| row.get::<_, Vec<u8>>(0)).map_err(map)?;
-                let keys: Vec<_> = rows.collect::<Result<_, _>>().map_err(map)?;
-                let texts = keys.into_iter().map(String::from_utf8);
-                texts.collect::<Result<_, _>>().map_err(|_| ErrorKind::Corrupt.into())
-            })
-            .await?;
+        let list = self.run("list_page", prefix, move |work| {
+            let sql = "SELECT key FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)
+                AND (?3 IS NULL OR key > ?3) AND (expires_at IS NULL OR expires_at > ?4)
+                ORDER BY key LIMIT ?5";
+            let mut query = work.sql.prepare_cached(sql).map_err(map)?;
+            let (now, most) =
+                (work.now.timestamp_micros(), i64::try_from(limit).unwrap_or(i64::MAX));
+            let bounds = params![work.key, work.end(), after.as_deref(), now, most];
+            let rows = query.query_map(bounds, |row| row.get::<_, Vec<u8>>(0)).map_err(map)?;
+            let text = |key| String::from_utf8(key).map_err(|_| ErrorKind::Corrupt.into());
+            rows.map(|key| key.map_err(map).and_then(text)).collect::<Result<Vec<_>>>()
+        });
+        let keys = list.await?;
         let last = keys.last().filter(|_| keys.len() == limit);
-        let next = last.map(|last| scope.seal(last.as_bytes()));
-        Ok(ListPage::new(keys, next))
+        Ok(ListPage::new(keys.clone(), last.map(|last| scope.seal(last.as_bytes()))))
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
-        let (first, end) = (prefix.as_bytes().to_vec(), after_prefix(prefix));
-        self.run("delete_prefix", "", move |transaction, now| {
+        let delete = self.run("delete_prefix", prefix, |work| {
             let range = "FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)";
-            let live = format!("SELECT count(*) {range} AND ifnull(expires_at > ?3, 1)");
-            let bounds = params![first, end, now.timestamp_micros()];
-            let live: i64 = transaction.query_row(&live, bounds, |row| row.get(0)).map_err(map)?;
-            transaction.execute(&format!("DELETE {range}"), params![first, end]).map_err(map)?;
-            Ok(live.unsigned_abs())
-        })
-        .await
+            let count = format!("SELECT count(*) {range} AND ifnull(expires_at > ?3, 1)");
+            let bounds = params![work.key, work.end(), work.now.timestamp_micros()];
+            let live: u64 = work.sql.query_row(&count, bounds, |row| row.get(0)).map_err(map)?;
+            work.sql
+                .execute(&format!("DELETE {range}"), params![work.key, work.end()])
+                .map_err(map)?;
+            Ok(live)
+        });
+        delete.await
     }
 
     async fn close(&self) -> Result<()> {
         self.context.lifecycle().close();
         self.context.lifecycle().idle().await;
         let connection = self.connection.clone();
-        blocking(move || {
-            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner).take();
-            connection.map_or(Ok(()), |open| open.close().map_err(|(_, error)| map(error)))
-        })
-        .await
+        let close = blocking(move || {
+            let open = connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+            open.map_or(Ok(()), |open| open.close().map_err(|(_, error)| map(error)))
+        });
+        close.await
     }
 }
