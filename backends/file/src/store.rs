@@ -1,0 +1,455 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use larder_core::{
+    Bytes, Capabilities, Cursor, CursorScope, DeleteManyOutcome, DeleteOptions, Entry, Error,
+    ErrorKind, ExpiresIn, Expiry, GetOptions, InProgress, ListPage, Namespace, NamespacePage,
+    NamespacedStore, Result, SetItem, SetOptions, SetOutcome, Store, StoreContext, async_trait,
+};
+
+use crate::config::FileStoreBuilder;
+use crate::driver::{Driver, Live, Spot, version_of};
+use crate::error::{BACKEND, Fault, Raw};
+use crate::layout::{FolderPath, Stripe};
+use crate::lock::Held;
+use crate::record::{Life, MAX_VALUE_LEN};
+use crate::task::hop;
+use crate::walk::Node;
+
+/// How many writes of a bulk call share one hop.
+const BULK: usize = 256;
+
+/// A handle to a folder of files, or to one namespace in it.
+///
+/// It declares `list`, `conditions`, `renew`, `purge` and `shared`, keys of up to 4,096 bytes,
+/// values of up to 4 GiB − 1, and deadlines of 1 µs. Clones share one store.
+///
+/// # Behavior
+/// - Files that Litestar wrote are got, renewed, cleared and purged; they do not tell their keys, so
+///   that a listing counts them and leaves them out.
+/// - What Larder did not write is left alone, save files whose name is that of a key (64 lower-case
+///   hex digits) in a namespace's folder: those are taken for damaged records.
+/// - `list_page` looks at no more than 4,096 files a page, and remembers a folder's names between
+///   pages. `list_child_namespaces` walks down each child to its first live key.
+/// - `exists` and `expires_in` read the beginning of a file alone.
+#[derive(Clone)]
+pub struct FileStore {
+    driver: Arc<Driver>,
+    context: StoreContext,
+    namespace: Namespace,
+    folder: Arc<FolderPath>,
+}
+
+impl FileStore {
+    /// Begins to configure a store whose root folder is `path`.
+    pub fn builder(path: impl Into<PathBuf>) -> FileStoreBuilder {
+        FileStoreBuilder::new(path.into())
+    }
+
+    pub(crate) fn new(driver: Arc<Driver>) -> Self {
+        let capabilities = Capabilities::new()
+            .with_list(true)
+            .with_conditions(true)
+            .with_renew(true)
+            .with_purge(true)
+            .with_shared(true)
+            .with_durability(driver.durability)
+            .with_max_value_len(MAX_VALUE_LEN);
+        let context = StoreContext::new(BACKEND, capabilities);
+        Self { driver, context, namespace: Namespace::root(), folder: Arc::default() }
+    }
+
+    /// The root folder, absolute and without symlinks.
+    pub fn path(&self) -> &Path {
+        self.driver.roots.path()
+    }
+
+    fn spot(&self, key: &str) -> Spot {
+        Spot::new(&self.folder, key)
+    }
+
+    fn node(&self) -> Node {
+        Node::new(Arc::clone(&self.folder), self.namespace.clone())
+    }
+
+    /// What tells this store's cursors from those of others.
+    fn identity(&self) -> &[u8] {
+        self.path().as_os_str().as_encoded_bytes()
+    }
+
+    fn begin(&self, operation: &'static str, key: &str) -> Result<(Arc<InProgress>, Spot)> {
+        let call = self.context.begin(operation, key)?;
+        Ok((Arc::new(call), self.spot(key)))
+    }
+
+    fn begin_keyless(&self, operation: &'static str) -> Result<Arc<InProgress>> {
+        self.context.begin_keyless(operation).map(Arc::new)
+    }
+
+    /// Reads in place where that surely does not wait, and on a blocking thread elsewhere.
+    async fn read(&self, call: &Arc<InProgress>, spot: &Spot) -> Result<Option<Live>> {
+        if let Some(read) = self.driver.get_in_place(spot) {
+            // A loop of such reads would never let another task run.
+            tokio::task::coop::consume_budget().await;
+            return Ok(read?);
+        }
+        let spot = spot.clone();
+        self.driver.blocking(call, move |driver| driver.get(&spot)).await
+    }
+
+    /// Changes one key while its stripe is locked.
+    async fn change<T: Send + 'static>(
+        &self,
+        call: Arc<InProgress>,
+        spot: Spot,
+        work: impl Fn(&Driver, &Held, &Spot) -> Raw<T> + Send + 'static,
+    ) -> Result<T> {
+        let stripe = spot.stripe();
+        let work = move |driver: &Driver, held: &Held| work(driver, held, &spot);
+        self.driver.locked(call, stripe, work).await
+    }
+
+    async fn get_entry(
+        &self,
+        call: Arc<InProgress>,
+        spot: Spot,
+        options: &GetOptions,
+    ) -> Result<Option<Entry>> {
+        let mut live = self.read(&call, &spot).await?;
+        if let Some(renew_for) = options.renew_for {
+            // Only a live key that has an expiry is renewed.
+            if live.as_ref().is_some_and(|live| live.deadline.is_some()) {
+                let work = move |driver: &Driver, held: &Held, spot: &Spot| {
+                    driver.renew(held, spot, renew_for)
+                };
+                live = self.change(call, spot, work).await?;
+            }
+        }
+        Ok(live.map(|live| {
+            let mut entry = Entry::new(live.data.clone());
+            if options.expires_in {
+                entry = entry.with_expires_in(ExpiresIn::until(live.deadline, live.now));
+            }
+            if options.version {
+                entry = entry.with_version(version_of(&live.data));
+            }
+            entry
+        }))
+    }
+
+    /// Makes several changes, those under one lock together; outcomes come in the given order.
+    async fn change_many<I, T>(
+        &self,
+        call: Arc<InProgress>,
+        changes: Vec<(Spot, I)>,
+        work: impl Fn(&Driver, &Held, &Spot, &I) -> Raw<T> + Clone + Send + Sync + 'static,
+    ) -> Vec<Result<T>>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let mut outcomes: Vec<Option<Result<T>>> = changes.iter().map(|_| None).collect();
+        let mut changes = changes.into_iter().enumerate().peekable();
+        while changes.peek().is_some() {
+            let mut groups = BTreeMap::<Stripe, Vec<(usize, Spot, I)>>::new();
+            for (index, (spot, change)) in changes.by_ref().take(BULK) {
+                groups.entry(spot.stripe()).or_default().push((index, spot, change));
+            }
+            let indices: Vec<Vec<usize>> = groups
+                .values()
+                .map(|group| group.iter().map(|change| change.0).collect())
+                .collect();
+            let work = work.clone();
+            let group = move |driver: &Driver, held: &Held, group: &Vec<(usize, Spot, I)>| {
+                let mut done = Vec::with_capacity(group.len());
+                for (_, spot, change) in group {
+                    match work(driver, held, spot, change) {
+                        // Nothing of the group was done yet: all of it is tried again.
+                        Err(Fault::RootGone) if done.is_empty() => return Err(Fault::RootGone),
+                        outcome => done.push(outcome.map_err(Error::from)),
+                    }
+                }
+                Ok(done)
+            };
+            let done = self.driver.locked_groups(&call, groups.into_iter().collect(), group).await;
+            let done = match done {
+                Ok(done) => done,
+                Err(error) => indices.iter().map(|_| Err(error.clone())).collect(),
+            };
+            for (indices, group) in indices.into_iter().zip(done) {
+                match group {
+                    Ok(group) => {
+                        for (index, outcome) in indices.into_iter().zip(group) {
+                            outcomes[index] = Some(outcome);
+                        }
+                    }
+                    Err(error) => {
+                        for index in indices {
+                            outcomes[index] = Some(Err(error.clone()));
+                        }
+                    }
+                }
+            }
+        }
+        let missing = || Err(Error::new(ErrorKind::Internal, "a change has no outcome"));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+    }
+
+    fn check_page(limit: usize) -> Result<()> {
+        if limit > 0 {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::InvalidConfig, "a page of no entries cannot be asked for"))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Store for FileStore {
+    async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
+        let (call, spot) = self.begin("get", key)?;
+        let entry = self.get_entry(call, spot, &options).await;
+        entry.map_err(|error| self.context.key_error("get", key, error))
+    }
+
+    async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
+        let (call, spot) = self.begin("set", key)?;
+        let context = |error| self.context.key_error("set", key, error);
+        self.context.capabilities().check_set(value.len(), &options).map_err(context)?;
+        let work = move |driver: &Driver, held: &Held, spot: &Spot| {
+            driver.set(held, spot, &value, &options)
+        };
+        let applied = self.change(call, spot, work).await.map_err(context)?;
+        Ok(SetOutcome::from_applied(applied))
+    }
+
+    async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
+        let (call, spot) = self.begin("delete", key)?;
+        let work =
+            move |driver: &Driver, held: &Held, spot: &Spot| driver.delete(held, spot, &options);
+        let deleted = self.change(call, spot, work).await;
+        deleted.map_err(|error| self.context.key_error("delete", key, error))
+    }
+
+    async fn delete_all(&self) -> Result<()> {
+        let call = self.begin_keyless("delete_all")?;
+        let cleared = self.driver.clear(&call, self.node()).await;
+        cleared.map_err(|error| self.context.error("delete_all", error))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.context.capabilities()
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool> {
+        let (call, spot) = self.begin("exists", key)?;
+        let head = self.driver.blocking(&call, move |driver| driver.head(&spot)).await;
+        head.map(|head| head.is_some())
+            .map_err(|error| self.context.key_error("exists", key, error))
+    }
+
+    async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
+        let (call, spot) = self.begin("expires_in", key)?;
+        let head = self.driver.blocking(&call, move |driver| driver.head(&spot)).await;
+        head.map(|head| match head {
+            None => ExpiresIn::Missing,
+            Some((head, now)) => ExpiresIn::until(head.deadline(), now),
+        })
+        .map_err(|error| self.context.key_error("expires_in", key, error))
+    }
+
+    async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
+        let call = Arc::new(self.context.begin_bulk("get_many", keys.iter().copied())?);
+        let context = |error: Error, key: &str| self.context.key_error("get_many", key, error);
+        let mut values: Vec<Result<Option<Bytes>>> = Vec::with_capacity(keys.len());
+        let mut rest = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let spot = self.spot(key);
+            match self.driver.get_in_place(&spot) {
+                Some(Ok(live)) => values.push(Ok(live.map(|live| live.data))),
+                Some(Err(fault)) => values.push(Err(context(fault.into(), key))),
+                None => {
+                    values.push(Ok(None));
+                    rest.push((index, spot));
+                }
+            }
+            tokio::task::coop::consume_budget().await;
+        }
+        while !rest.is_empty() {
+            let slice = rest.split_off(rest.len().saturating_sub(BULK));
+            let indices: Vec<usize> = slice.iter().map(|(index, _)| *index).collect();
+            let read = move |driver: &Driver| {
+                Ok(slice.into_iter().map(|(_, spot)| driver.get(&spot)).collect::<Vec<_>>())
+            };
+            match self.driver.blocking(&call, read).await {
+                Ok(read) => {
+                    for (index, live) in indices.into_iter().zip(read) {
+                        values[index] = live
+                            .map(|live| live.map(|live| live.data))
+                            .map_err(|fault| context(fault.into(), keys[index]));
+                    }
+                }
+                Err(error) => {
+                    for index in indices {
+                        values[index] = Err(context(error.clone(), keys[index]));
+                    }
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
+        let call = self.context.begin_bulk("set_many", items.iter().map(|item| item.key))?;
+        for item in &items {
+            let checked = self.capabilities().check_set(item.value.len(), &item.options);
+            checked.map_err(|error| self.context.key_error("set_many", item.key, error))?;
+        }
+        let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
+        let changes = items
+            .into_iter()
+            .map(|item| (self.spot(item.key), (item.value, item.options)))
+            .collect();
+        let work =
+            |driver: &Driver, held: &Held, spot: &Spot, (value, options): &(Bytes, SetOptions)| {
+                driver.set(held, spot, value, options)
+            };
+        let outcomes = self.change_many(Arc::new(call), changes, work).await;
+        let outcomes = keys.into_iter().zip(outcomes).map(|(key, outcome)| {
+            let context = |error| self.context.key_error("set_many", key, error);
+            outcome.map(SetOutcome::from_applied).map_err(context)
+        });
+        Ok(outcomes.collect())
+    }
+
+    async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
+        let call = Arc::new(self.context.begin_bulk("delete_many", keys.iter().copied())?);
+        let changes = keys.iter().map(|key| (self.spot(key), ())).collect();
+        let work = |driver: &Driver, held: &Held, spot: &Spot, (): &()| {
+            driver.delete(held, spot, &DeleteOptions::default())
+        };
+        let outcomes = self.change_many(call, changes, work).await;
+        let outcomes = keys.iter().zip(outcomes).map(|(key, outcome)| {
+            outcome.map_err(|error| self.context.key_error("delete_many", key, error))
+        });
+        Ok(outcomes.collect())
+    }
+
+    async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let (call, spot) = self.begin("update_expiry", key)?;
+        let work = move |driver: &Driver, held: &Held, spot: &Spot| {
+            driver.update_expiry(held, spot, expiry)
+        };
+        let live = self.change(call, spot, work).await;
+        live.map_err(|error| self.context.key_error("update_expiry", key, error))
+    }
+
+    async fn list_page(
+        &self,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        let call = self.begin_keyless("list_page")?;
+        let context = |error| self.context.error("list_page", error);
+        Self::check_page(limit).map_err(context)?;
+        let scope = CursorScope::keys(self.identity(), &self.namespace, prefix);
+        let after = cursor.map(|cursor| scope.open(cursor)).transpose().map_err(context)?;
+        let (node, prefix) = (self.node(), prefix.to_owned());
+        let page = self.driver.blocking(&call, move |driver| {
+            driver.list(scope, &node, &prefix, after.as_deref(), limit)
+        });
+        page.await.map_err(context)
+    }
+
+    async fn list_child_namespaces(
+        &self,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<NamespacePage> {
+        let call = self.begin_keyless("list_child_namespaces")?;
+        let context = |error| self.context.error("list_child_namespaces", error);
+        Self::check_page(limit).map_err(context)?;
+        let scope = CursorScope::namespaces(self.identity(), &self.namespace);
+        let after = cursor.map(|cursor| scope.open(cursor)).transpose().map_err(context)?;
+        let node = self.node();
+        let page = self.driver.blocking(&call, move |driver| {
+            driver.list_children(scope, &node, after.as_deref(), limit)
+        });
+        page.await.map_err(context)
+    }
+
+    async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
+        let call = self.begin_keyless("delete_prefix")?;
+        let removed = self.driver.clear_prefix(&call, self.node(), prefix).await;
+        removed.map_err(|error| self.context.error("delete_prefix", error))
+    }
+
+    async fn delete_expired(&self) -> Result<u64> {
+        let call = self.begin_keyless("delete_expired")?;
+        let removed = self.driver.purge(&call, self.node()).await;
+        removed.map_err(|error| self.context.error("delete_expired", error))
+    }
+
+    async fn flush(&self) -> Result<()> {
+        let call = self.begin_keyless("flush")?;
+        let flushed = self.driver.blocking(&call, Driver::flush).await;
+        flushed.map_err(|error| self.context.error("flush", error))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let call = self.begin_keyless("ping")?;
+        let ping = self.driver.blocking(&call, |driver| driver.roots.look()).await;
+        let context = |error| self.context.error("ping", error);
+        match ping.map_err(context)? {
+            Some(_) => Ok(()),
+            None => Err(context(Error::new(ErrorKind::Unavailable, "the root folder is gone"))),
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        let lifecycle = self.context.lifecycle();
+        lifecycle.close();
+        lifecycle.idle().await;
+        if lifecycle.is_root() {
+            // Closing a descriptor rarely waits, but it may.
+            let driver = Arc::clone(&self.driver);
+            if hop(move || driver.close()).await.is_err() {
+                self.driver.close();
+            }
+        }
+        Ok(())
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl NamespacedStore for FileStore {
+    fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    fn with_namespace(&self, segment: &str) -> Result<Arc<dyn NamespacedStore>> {
+        self.with_path(&[segment])
+    }
+
+    fn with_path(&self, segments: &[&str]) -> Result<Arc<dyn NamespacedStore>> {
+        let context = |error| self.context.error("with_namespace", error);
+        self.context.lifecycle().check().map_err(context)?;
+        let namespace = self.namespace.join_all(segments).map_err(context)?;
+        let folder = Arc::new(FolderPath::of(&namespace));
+        let (driver, context) = (Arc::clone(&self.driver), self.context.child());
+        Ok(Arc::new(Self { driver, context, namespace, folder }))
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore")
+            .field("path", &self.path())
+            .field("namespace", &self.namespace)
+            .field("durability", &self.context.capabilities().durability)
+            .finish_non_exhaustive()
+    }
+}
