@@ -14,8 +14,7 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS entries
     (key BLOB PRIMARY KEY, value BLOB NOT NULL, expires_at INTEGER) WITHOUT ROWID;";
 
-/// A store in a SQLite file; clones are handles to the same one. `identity` is what tells its
-/// cursors from those of other stores.
+/// A store in a SQLite file. `identity` tells its cursors from those of other stores.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     context: StoreContext,
@@ -25,8 +24,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file at `path`, making it where it is missing; `clock` is `SystemClock`, save in
-    /// tests.
+    /// Opens the file at `path`, making it where it is missing.
     pub async fn open(path: impl AsRef<Path>, clock: impl Clock + 'static) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let identity = path.as_os_str().as_encoded_bytes().into();
@@ -88,7 +86,6 @@ fn map(error: rusqlite::Error) -> Error {
         Some(Code::PermissionDenied | Code::ReadOnly) => ErrorKind::PermissionDenied,
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => ErrorKind::Corrupt,
         Some(Code::CannotOpen) => ErrorKind::NotFound,
-        Some(Code::TooBig) => ErrorKind::TooLarge,
         _ => ErrorKind::Internal,
     };
     Error::new(kind, "").with_source(error)
@@ -206,7 +203,7 @@ impl Store for SqliteStore {
         let scope = CursorScope::keys(&self.identity, &Namespace::root(), prefix);
         let after = cursor.map(|cursor| scope.open(cursor)).transpose()?;
         if limit == 0 {
-            return Err(Error::new(ErrorKind::InvalidConfig, "a page has room for a key at least"));
+            return Err(ErrorKind::InvalidConfig.into());
         }
         let list = self.run("list_page", prefix, move |work| {
             let sql = "SELECT key FROM entries WHERE key >= ?1 AND (?2 IS NULL OR key < ?2)
@@ -222,7 +219,8 @@ impl Store for SqliteStore {
         });
         let keys = list.await?;
         let last = keys.last().filter(|_| keys.len() == limit);
-        Ok(ListPage::new(keys.clone(), last.map(|last| scope.seal(last.as_bytes()))))
+        let next = last.map(|last| scope.seal(last.as_bytes()));
+        Ok(ListPage::new(keys, next))
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
