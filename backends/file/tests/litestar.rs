@@ -1,5 +1,6 @@
 //! Files that Litestar wrote, and what Litestar does to a root that Larder uses.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod common;
 

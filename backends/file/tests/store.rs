@@ -1,5 +1,6 @@
 //! What the conformance suite does not ask of every backend.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod common;
 
