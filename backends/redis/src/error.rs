@@ -63,11 +63,24 @@ pub(crate) fn handshake(error: RedisError) -> Error {
                 Err(_) => Error::new(ErrorKind::Unavailable, "the server refused the connection"),
             };
         }
+        #[cfg(feature = "tls")]
+        RedisKind::Io if is_tls(&error) => {
+            (ErrorKind::PermissionDenied, "the server ended TLS: it may want a client certificate")
+        }
         RedisKind::Io if error.is_timeout() => (ErrorKind::Timeout, "no connection in time"),
         RedisKind::Io => (ErrorKind::Unavailable, "no connection"),
         _ => (ErrorKind::InvalidConfig, "the driver refused the configuration"),
     };
     with_io_source(Error::new(kind, text), error)
+}
+
+/// Tells whether TLS failed after its handshake, as it does when the server refuses us.
+#[cfg(feature = "tls")]
+fn is_tls(error: &RedisError) -> bool {
+    type Shared = std::sync::Arc<dyn std::error::Error + Send + Sync>;
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<Shared>()?.downcast_ref::<io::Error>()?.get_ref())
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// The error for a socket that could not be opened.
@@ -92,7 +105,12 @@ pub(crate) fn answered(error: &ServerError) -> Error {
     let wrapped = ["OOM", "WRONGTYPE", "NOPERM", "READONLY", "NOREPLICAS", "MISCONF"]
         .into_iter()
         .find(|inner| code == "ERR" && details.contains("script") && has_word(details, inner));
-    let code = wrapped.unwrap_or(code);
+    let code = match wrapped {
+        Some(code) => code,
+        // ACL's refusal of a command that a script runs has no code of its own.
+        None if details.contains("user executing the script") => "NOPERM",
+        None => code,
+    };
     let kind = match code {
         "OOM" => ErrorKind::StorageFull,
         "READONLY" | "NOPERM" | "NOAUTH" | "WRONGPASS" | "DENIED" => ErrorKind::PermissionDenied,
@@ -172,6 +190,10 @@ mod tests {
             ("OOM command not allowed when used memory > 'maxmemory'.", ErrorKind::StorageFull),
             ("READONLY You can't write against a read only replica.", ErrorKind::PermissionDenied),
             ("NOPERM User hunter2 has no permissions", ErrorKind::PermissionDenied),
+            (
+                "ERR The user executing the script can't run this command or subcommand",
+                ErrorKind::PermissionDenied,
+            ),
             ("NOAUTH Authentication required.", ErrorKind::PermissionDenied),
             ("WRONGPASS invalid username-password pair hunter2", ErrorKind::PermissionDenied),
             ("DENIED Redis is running in protected mode", ErrorKind::PermissionDenied),

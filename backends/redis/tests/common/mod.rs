@@ -172,11 +172,12 @@ async fn is_up(child: &mut Child, port: u16) -> bool {
         let asked = async {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
             stream.write_all(b"PING\r\n").await?;
-            let mut answer = [0; 1];
-            stream.read_exact(&mut answer).await
+            let mut answer = [0; 3];
+            stream.read_exact(&mut answer).await.map(|_| answer)
         };
-        // It may ask for a password: that, too, is an answer.
-        if let Ok(Ok(_)) = tokio::time::timeout(Duration::from_secs(5), asked).await {
+        let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
+        // It may ask for a password, and that is an answer; not so while it is loading.
+        if answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer != *b"-LO")) {
             return child.try_wait().unwrap().is_none();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
