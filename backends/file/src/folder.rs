@@ -213,12 +213,19 @@ pub(crate) fn make_at_path(path: &Path) -> Raw<()> {
 #[derive(Debug)]
 pub(crate) struct Roots {
     path: PathBuf,
+    folds_case: bool,
     current: RwLock<Option<Arc<Root>>>,
 }
 
 impl Roots {
     pub(crate) fn new(root: Root) -> Self {
-        Self { path: root.path.clone(), current: RwLock::new(Some(Arc::new(root))) }
+        let folds_case = Temp::folds_case(&root);
+        Self { path: root.path.clone(), folds_case, current: RwLock::new(Some(Arc::new(root))) }
+    }
+
+    /// Tells whether the root lies on a file system where `A` and `a` are one name.
+    pub(crate) fn folds_case(&self) -> bool {
+        self.folds_case
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -126,10 +126,11 @@ pub(crate) struct FolderPath {
 }
 
 impl FolderPath {
-    pub(crate) fn of(namespace: &Namespace) -> Self {
+    /// With `folds_case`, on a file system that does, no two names differ by case alone.
+    pub(crate) fn of(namespace: &Namespace, folds_case: bool) -> Self {
         let mut parts = Vec::with_capacity(namespace.depth());
         for segment in namespace.segments() {
-            match escape(segment) {
+            match escape(segment, folds_case) {
                 Cow::Borrowed(plain) => parts.push(plain.into()),
                 Cow::Owned(escaped) => parts.extend(split(&escaped)),
             }
@@ -170,8 +171,13 @@ impl FolderPath {
 
 /// A segment as it is, when it is made of ASCII letters and digits and cannot be taken for anything
 /// else; escaped otherwise. An escape always holds a `%`, a plain segment never does.
-fn escape(segment: &str) -> Cow<'_, str> {
-    if segment.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !is_reserved(segment) {
+fn escape(segment: &str, folds_case: bool) -> Cow<'_, str> {
+    let is_plain = |byte: u8| {
+        byte.is_ascii_lowercase()
+            || byte.is_ascii_digit()
+            || byte.is_ascii_uppercase() && !folds_case
+    };
+    if segment.bytes().all(is_plain) && !is_reserved(segment) {
         return Cow::Borrowed(segment);
     }
     let mut out = String::with_capacity(segment.len() * 3);
@@ -244,7 +250,11 @@ pub(crate) enum Subfolder {
 
 /// What the folder `name` means in a namespace's folder, or, with the pieces read so far, in a
 /// folder of pieces; `None` for a foreign folder.
-pub(crate) fn read_subfolder(pieces: Option<&str>, name: &str) -> Option<Subfolder> {
+pub(crate) fn read_subfolder(
+    pieces: Option<&str>,
+    name: &str,
+    folds_case: bool,
+) -> Option<Subfolder> {
     let (piece, begun) = match pieces {
         None => (name, ""),
         Some(begun) => (name.strip_prefix(SPLIT)?, begun),
@@ -257,7 +267,7 @@ pub(crate) fn read_subfolder(pieces: Option<&str>, name: &str) -> Option<Subfold
     let whole = format!("{begun}{piece}");
     let segment = unescape(&whole)?;
     // Whatever would not be written this way is foreign.
-    let own = escape(&segment) == whole
+    let own = escape(&segment, folds_case) == whole
         && pieces.is_some() == (is_escape(&whole) && whole.len() > PIECE_LEN);
     (own && !segment.is_empty()).then_some(Subfolder::Namespace(segment))
 }
@@ -273,14 +283,14 @@ mod tests {
     use super::*;
 
     fn folder(segments: &[&str]) -> FolderPath {
-        FolderPath::of(&Namespace::from_segments(segments).unwrap())
+        FolderPath::of(&Namespace::from_segments(segments).unwrap(), false)
     }
 
     /// Reads a folder path back into segments, as a walk does.
     fn read(path: &FolderPath) -> Option<Vec<String>> {
         let (mut segments, mut pieces) = (Vec::new(), None);
         for part in path.parts() {
-            match read_subfolder(pieces.as_deref(), part)? {
+            match read_subfolder(pieces.as_deref(), part, false)? {
                 Subfolder::Namespace(segment) => {
                     segments.push(segment);
                     pieces = None;
@@ -384,13 +394,28 @@ mod tests {
         for foreign in
             ["lost+found", "a.b", "%41", "%zz", "%", "", "con", "%ff", "é", ".git", "+a", "+"]
         {
-            assert_eq!(read_subfolder(None, foreign), None, "{foreign}");
+            assert_eq!(read_subfolder(None, foreign, false), None, "{foreign}");
         }
-        assert_eq!(read_subfolder(Some(&"%20".repeat(66)), "a"), None);
+        assert_eq!(read_subfolder(Some(&"%20".repeat(66)), "a", false), None);
         let hash = KeyHash::of("foo").file_name();
-        assert_eq!(read_subfolder(None, hash.as_str()), None);
+        assert_eq!(read_subfolder(None, hash.as_str(), false), None);
         // A split that was not needed.
-        assert_eq!(read_subfolder(Some("%20"), "+a"), None);
+        assert_eq!(read_subfolder(Some("%20"), "+a", false), None);
+    }
+
+    #[test]
+    fn where_case_is_folded_no_two_names_differ_by_case_alone() {
+        let segments =
+            ["sessions", "Sessions", "SESSIONS", "É", "é", "A%", "a%", "a", "A", "con", "CON"];
+        let mut seen = HashSet::new();
+        for segment in segments {
+            let path = FolderPath::of(&Namespace::from_segments([segment]).unwrap(), true);
+            assert_eq!(path.as_str(), path.as_str().to_lowercase());
+            assert!(seen.insert(path.as_str().to_owned()), "{segment}");
+            let found = read_subfolder(None, path.as_str(), true);
+            assert_eq!(found, Some(Subfolder::Namespace(segment.to_owned())));
+        }
+        assert_eq!(read_subfolder(None, "Sessions", true), None);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use larder_core::StorageObject;
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 use crate::error::{Fault, Raw};
 use crate::folder::{FileId, Root, Roots, TRIES, is_file, open_at};
 use crate::layout::{STRIPES, Stripe};
-use crate::replace::Temp;
+use crate::replace::{Temp, harmless};
 
 /// How many lock files a store keeps open between calls.
 const KEPT: usize = 64;
@@ -179,10 +178,9 @@ impl LockFile {
         Err(Fault::Restless { place })
     }
 
-    /// Makes a lock file that Litestar takes for a value that never expires; it appears whole.
+    /// Makes a lock file, which appears whole.
     fn make(root: &Root, stripe: Stripe, name: &str) -> rustix::io::Result<()> {
-        let content = StorageObject::new("", None).to_bytes();
-        let temp = Temp::write(root, root.fd(), stripe, [&content, b""], false)?;
+        let temp = Temp::write(root, root.fd(), stripe, [&harmless(), b""], false)?;
         temp.publish_new(name).map(|_| ())
     }
 

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use bytes::Bytes;
+use larder_core::StorageObject;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Fault, Raw};
-use crate::folder::{Root, is_file};
+use crate::folder::{Root, TRIES, is_file};
 use crate::layout::{KeyHash, Stripe};
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -41,7 +43,7 @@ impl<'a> Temp<'a> {
         let anonymous =
             if root.has_anonymous_files() { Self::anonymous(folder, stripe) } else { None };
         let mut temp = match anonymous {
-            Some(temp) => temp?,
+            Some(temp) => temp,
             None => Self::named(folder, stripe)?,
         };
         temp.fill(parts, sync)?;
@@ -50,28 +52,45 @@ impl<'a> Temp<'a> {
 
     /// Tells whether files without a name work in `folder`, from their making to their naming.
     pub(crate) fn has_anonymous(folder: BorrowedFd<'a>) -> bool {
-        let stripe = KeyHash::of("").stripe();
-        let Some(Ok(mut temp)) = Self::anonymous(folder, stripe) else { return false };
-        let name = stripe.temp_name(unique());
-        let linked = temp.link(&name).is_ok();
-        if linked {
-            temp.name = Some(name);
+        let Some(mut temp) = Self::anonymous(folder, KeyHash::of("").stripe()) else {
+            return false;
+        };
+        temp.fill([&harmless(), b""], false).is_ok() && temp.show().is_ok()
+    }
+
+    /// Tells whether two names that differ by case alone are one name in the root; where no file can
+    /// be made to find out, what is usual for the system.
+    pub(crate) fn folds_case(root: &Root) -> bool {
+        let folder = root.fd();
+        for _ in 0..TRIES {
+            let temp =
+                Temp::write(root, folder, KeyHash::of("").stripe(), [&harmless(), b""], false);
+            let Ok(mut temp) = temp else { break };
+            let Ok(name) = temp.show() else { break };
+            let is_there =
+                |name: &str| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            if is_there(&name.to_ascii_uppercase()) {
+                return true;
+            }
+            // Unless somebody who cleans up took it away.
+            if is_there(&name) {
+                return false;
+            }
         }
-        linked
+        cfg!(target_vendor = "apple")
     }
 
     #[cfg(target_os = "linux")]
-    fn anonymous(folder: BorrowedFd<'a>, stripe: Stripe) -> Option<rustix::io::Result<Self>> {
+    fn anonymous(folder: BorrowedFd<'a>, stripe: Stripe) -> Option<Self> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        match rustix::fs::openat(folder, ".", flags, FILE_MODE) {
-            Ok(fd) => Some(Ok(Self { folder, fd, stripe, name: None })),
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::INTR) => None,
-            Err(errno) => Some(Err(errno)),
-        }
+        // Whatever is wrong, a named file will find it out, too, and tell it better: in a folder that
+        // was removed, this here is "not permitted" on ext4.
+        let fd = rustix::fs::openat(folder, ".", flags, FILE_MODE).ok()?;
+        Some(Self { folder, fd, stripe, name: None })
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn anonymous(_: BorrowedFd<'a>, _: Stripe) -> Option<rustix::io::Result<Self>> {
+    fn anonymous(_: BorrowedFd<'a>, _: Stripe) -> Option<Self> {
         None
     }
 
@@ -147,18 +166,26 @@ impl<'a> Temp<'a> {
         link_anonymous(self.fd.as_fd(), self.folder, name)
     }
 
-    fn rename_over(&mut self, name: &str) -> rustix::io::Result<()> {
-        if self.name.is_none() {
-            let own = loop {
-                let own = self.stripe.temp_name(unique());
-                match self.link(&own) {
-                    Err(Errno::EXIST) => {}
-                    linked => break linked.map(|()| own)?,
-                }
-            };
-            self.name = Some(own);
+    /// Gives the file a temporary name, if it has none yet.
+    fn show(&mut self) -> rustix::io::Result<String> {
+        if let Some(own) = &self.name {
+            return Ok(own.clone());
         }
-        let Some(own) = self.name.clone() else { return Ok(()) };
+        loop {
+            let own = self.stripe.temp_name(unique());
+            match self.link(&own) {
+                Ok(()) => {
+                    self.name = Some(own.clone());
+                    return Ok(own);
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn rename_over(&mut self, name: &str) -> rustix::io::Result<()> {
+        let own = self.show()?;
         #[cfg(target_os = "linux")]
         if exchange(self.folder, &own, name)? {
             return match rustix::fs::unlinkat(self.folder, &*own, AtFlags::empty()) {
@@ -257,6 +284,12 @@ pub(crate) fn sync(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
 /// Syncs a folder after a change that others can already see.
 pub(crate) fn sync_change(folder: BorrowedFd<'_>, place: impl Fn() -> PathBuf) -> Raw<()> {
     sync(folder).map_err(|errno| Fault::NotSynced { errno, place: place() })
+}
+
+/// What Litestar takes for an empty value that never expires: the content of files that are none of
+/// its business, since its `delete_expired` stumbles over any other.
+pub(crate) fn harmless() -> Bytes {
+    StorageObject::new("", None).to_bytes()
 }
 
 /// A number that no other temporary file of this process has, and hardly one of another process.

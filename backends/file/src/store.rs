@@ -71,7 +71,7 @@ impl FileStore {
     }
 
     fn node(&self) -> Node {
-        Node::new(Arc::clone(&self.folder), self.namespace.clone())
+        Node::new(Arc::clone(&self.folder), self.namespace.clone(), self.driver.roots.folds_case())
     }
 
     /// What tells this store's cursors from those of others.
@@ -438,7 +438,7 @@ impl NamespacedStore for FileStore {
         let context = |error| self.context.error("with_namespace", error);
         self.context.lifecycle().check().map_err(context)?;
         let namespace = self.namespace.join_all(segments).map_err(context)?;
-        let folder = Arc::new(FolderPath::of(&namespace));
+        let folder = Arc::new(FolderPath::of(&namespace, self.driver.roots.folds_case()));
         let (driver, context) = (Arc::clone(&self.driver), self.context.child());
         Ok(Arc::new(Self { driver, context, namespace, folder }))
     }

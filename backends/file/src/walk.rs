@@ -27,11 +27,12 @@ pub(crate) struct Node {
     pub(crate) path: Arc<FolderPath>,
     pub(crate) namespace: Namespace,
     pieces: Option<String>,
+    folds_case: bool,
 }
 
 impl Node {
-    pub(crate) fn new(path: Arc<FolderPath>, namespace: Namespace) -> Self {
-        Self { path, namespace, pieces: None }
+    pub(crate) fn new(path: Arc<FolderPath>, namespace: Namespace, folds_case: bool) -> Self {
+        Self { path, namespace, pieces: None, folds_case }
     }
 
     /// Whether it is a namespace's folder.
@@ -41,15 +42,13 @@ impl Node {
 
     /// The folder `name` in this one; `None` when it is foreign.
     pub(crate) fn child(&self, name: &str) -> Option<Self> {
+        let found = read_subfolder(self.pieces.as_deref(), name, self.folds_case)?;
+        let (namespace, pieces) = match found {
+            Subfolder::Pieces(pieces) => (self.namespace.clone(), Some(pieces)),
+            Subfolder::Namespace(segment) => (self.namespace.join(&segment).ok()?, None),
+        };
         let path = Arc::new(self.path.child(name));
-        match read_subfolder(self.pieces.as_deref(), name)? {
-            Subfolder::Pieces(pieces) => {
-                Some(Self { path, namespace: self.namespace.clone(), pieces: Some(pieces) })
-            }
-            Subfolder::Namespace(segment) => {
-                Some(Self::new(path, self.namespace.join(&segment).ok()?))
-            }
-        }
+        Some(Self { path, namespace, pieces, folds_case: self.folds_case })
     }
 }
 

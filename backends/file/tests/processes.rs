@@ -30,9 +30,9 @@ fn run(test: &str, root: &Path) -> Vec<String> {
     let children: Vec<_> = (0..PROCESSES).map(start).collect();
     let finish = |child: std::process::Child| {
         let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
-        text
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        said
     };
     children.into_iter().map(finish).collect()
 }
