@@ -1,0 +1,9 @@
+//! The one import a program needs: `use larder::prelude::*`.
+//!
+//! It brings the traits with their methods and the types that their calls take and give. `Result`
+//! is left out, for it would hide the standard one; write `larder::Result`.
+
+pub use crate::{
+    Bytes, Capabilities, Condition, Durability, Entry, Error, ErrorKind, ExpiresIn, Expiry,
+    Namespace, NamespacedStore, SetOutcome, Store, StoreExt, StoreRegistry,
+};
