@@ -1,2 +1,46 @@
-//! Placeholder.
-fn main() {}
+//! The `larder` command: look into, fill, copy and check any Larder store.
+
+mod address;
+mod app;
+mod args;
+mod commands;
+mod durations;
+mod exit;
+mod files;
+mod interrupt;
+mod output;
+mod text;
+
+use std::process::ExitCode;
+
+use app::App;
+use args::Cli;
+use exit::{Failure, Outcome};
+
+fn main() -> ExitCode {
+    let cli = match args::parse(&std::env::args_os().collect::<Vec<_>>()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(Err(larder::Error::from_io(error).into())),
+    };
+    let outcome = runtime.block_on(run(cli));
+    // A thread that waits for standard input must not keep the process.
+    runtime.shutdown_background();
+    exit::report(outcome)
+}
+
+/// Runs the command, or drops it at the first Ctrl-C; closes what it opened either way.
+async fn run(cli: Cli) -> Outcome {
+    let mut app = App::new(cli.global);
+    let outcome = tokio::select! {
+        outcome = cli.command.run(&mut app) => Some(outcome),
+        () = interrupt::asked() => None,
+    };
+    let outcome = outcome.unwrap_or_else(|| Err(Failure::Interrupted(app.if_interrupted())));
+    let flushed = app.out.flush();
+    let closed = app.close().await;
+    outcome.and(flushed).and(closed)
+}

@@ -1,0 +1,102 @@
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt};
+use larder::{Entry, ExpiresIn, GetOptions, NamespacedStore, StoreExt};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::durations;
+use crate::exit::{self, Outcome};
+use crate::output::{Output, Record};
+use crate::text;
+
+/// How many values `--long` reads at a time.
+const READERS: usize = 16;
+
+/// List the live keys of the namespace, one a line
+#[derive(Args)]
+pub(crate) struct List {
+    /// Only keys that begin so
+    #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+    prefix: String,
+    /// At most so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Show size in bytes and remaining life too; with --json, the value as well
+    #[arg(short, long)]
+    long: bool,
+    /// End each key with a NUL instead of a line feed, and escape nothing
+    #[arg(short = '0', long = "null", conflicts_with_all = ["long", "json"])]
+    null: bool,
+}
+
+/// A key with what `--long` tells about it.
+#[derive(Serialize)]
+struct Long<'a> {
+    #[serde(flatten)]
+    record: Record<'a>,
+    size: usize,
+}
+
+impl List {
+    pub(crate) async fn run(self, app: &mut App) -> Outcome {
+        let store = app.store().await?;
+        let limit = self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let mut keys = store.list(&self.prefix);
+        let mut left = limit;
+        while left > 0 {
+            let batch: Vec<String> = (&mut keys).take(left.min(READERS)).try_collect().await?;
+            if batch.is_empty() {
+                break;
+            }
+            left -= batch.len();
+            if self.long {
+                self.print_long(app, &*store, batch).await?;
+            } else {
+                batch.iter().try_for_each(|key| self.print(app.json, &mut app.out, key))?;
+            }
+        }
+        let unlisted = keys.unlisted();
+        app.out.flush()?;
+        if unlisted > 0 {
+            let records = text::count(unlisted, "live record");
+            exit::note(&format!("larder: {records} left out, whose keys are not stored with them"));
+        }
+        Ok(())
+    }
+
+    fn print(&self, json: bool, out: &mut Output, key: &str) -> Outcome {
+        if json {
+            return out.json(&Record::new(key));
+        }
+        if self.null {
+            out.bytes(key.as_bytes())?;
+            return out.bytes(b"\0");
+        }
+        out.line(&text::escape(key))
+    }
+
+    async fn print_long(
+        &self,
+        app: &mut App,
+        store: &dyn NamespacedStore,
+        keys: Vec<String>,
+    ) -> Outcome {
+        let entries = futures_util::future::try_join_all(
+            keys.iter().map(|key| store.get_opts(key, GetOptions::default().with_expires_in(true))),
+        )
+        .await?;
+        for (key, entry) in keys.iter().zip(entries) {
+            // One that expired since it was listed is not listed.
+            let Some(Entry { value, expires_in, .. }) = entry else { continue };
+            let life = expires_in.unwrap_or(ExpiresIn::Never);
+            if app.json {
+                let record = Record::new(key).with_value(&value).with_life(life);
+                app.out.json(&Long { record, size: value.len() })?;
+            } else {
+                let (size, life) = (value.len(), durations::format_life(life));
+                app.out.line(&format!("{size:>10}  {life:>12}  {}", text::escape(key)))?;
+            }
+        }
+        Ok(())
+    }
+}
