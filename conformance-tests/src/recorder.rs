@@ -76,7 +76,10 @@ pub(crate) fn show_expiry(expiry: Expiry) -> String {
         Expiry::Never => "never expires".to_owned(),
         Expiry::After(duration) => format!("expires after {duration:?}"),
         Expiry::At(moment) => {
-            format!("expires at {}", moment.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+            format!(
+                "expires at {}",
+                moment.to_rfc3339_opts(larder_core::chrono::SecondsFormat::AutoSi, true)
+            )
         }
         Expiry::Keep => "keeps its expiry".to_owned(),
         other => format!("{other:?}"),

@@ -1,5 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::verdict::show_key;
+
 /// How many operations of a failure are shown: the first ones and the last ones.
 const SHOWN: (usize, usize) = (12, 48);
 /// How many operations are kept; a case that makes more shows its last ones.
@@ -55,12 +57,23 @@ impl Trace {
         Running { trace: self.clone(), epoch, index, ended: false }
     }
 
+    /// As [`shown`](Self::shown), of the operations that name one of these keys.
+    pub(crate) fn about(&self, keys: &[&str]) -> Vec<String> {
+        let keys: Vec<String> = keys.iter().map(|key| show_key(key)).collect();
+        self.lines(|line| keys.iter().any(|key| line.call.contains(key)))
+    }
+
     /// The operations as lines of text, the middle left out where there are many.
     pub(crate) fn shown(&self) -> Vec<String> {
+        self.lines(|_| true)
+    }
+
+    fn lines(&self, wanted: impl Fn(&Line) -> bool) -> Vec<String> {
         let inner = self.lock();
         let mut all: Vec<String> = inner
             .lines
             .iter()
+            .filter(|line| wanted(line))
             .map(|line| match line.result.as_deref() {
                 None => format!("{} -> (still running)", line.call),
                 Some("") => line.call.clone(),

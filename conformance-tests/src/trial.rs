@@ -2,8 +2,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use larder_core::{
-    Capabilities, Clock, Durability, ErrorKind, Namespace, Namespaced, NamespacedStore, Store,
-    SystemClock,
+    Capabilities, Clock, Durability, ErrorKind, ManualClock, Namespace, Namespaced,
+    NamespacedStore, Store, SystemClock,
     chrono::{DateTime, Utc},
 };
 use tokio::time::Instant;
@@ -52,7 +52,18 @@ impl Trial {
         trace: Trace,
         broken: Arc<Mutex<Vec<Broken>>>,
     ) -> (Self, Verdict) {
-        let (view, verdict) = match view(fixture.handle(), variant, &trace, "") {
+        Self::labelled(harness, fixture, variant, trace, broken, "")
+    }
+
+    fn labelled(
+        harness: Arc<dyn Harness>,
+        fixture: Fixture,
+        variant: Variant,
+        trace: Trace,
+        broken: Arc<Mutex<Vec<Broken>>>,
+        label: &str,
+    ) -> (Self, Verdict) {
+        let (view, verdict) = match view(fixture.handle(), variant, &trace, label) {
             Ok(view) => (view, Ok(())),
             Err(stop) => {
                 let store = fixture.handle().store();
@@ -64,6 +75,11 @@ impl Trial {
 
     pub(crate) fn into_fixture(self) -> Fixture {
         self.fixture
+    }
+
+    /// The handle that the trial began with.
+    pub(crate) fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// The store.
@@ -103,6 +119,11 @@ impl Trial {
         self.fixture.clock().is_some()
     }
 
+    /// The clock that the store was given.
+    pub(crate) fn clock(&self) -> Option<&ManualClock> {
+        self.fixture.clock()
+    }
+
     /// What time the store has, as far as can be told from here.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.fixture.clock().map_or_else(|| SystemClock.now(), Clock::now)
@@ -119,6 +140,18 @@ impl Trial {
         let least =
             if self.exact_time() { Duration::from_secs(1) } else { Duration::from_millis(20) };
         self.capabilities().round_up(least)
+    }
+
+    /// Moves the clock of the harness to a whole granule, where rounding a duration is rounding the
+    /// deadline, too.
+    pub(crate) async fn align(&self) {
+        let step = self.tick().as_nanos().max(1);
+        let now = self.now().timestamp_nanos_opt().unwrap_or_default();
+        let over = u128::from(now.unsigned_abs()) % step;
+        if over > 0 {
+            let rest = u64::try_from(step - over).unwrap_or_default();
+            self.advance(Duration::from_nanos(rest)).await;
+        }
     }
 
     /// Lets a life of `ttl`, given by a call that has ended, run out, and the granule after it.
@@ -158,21 +191,40 @@ impl Trial {
         Ok(())
     }
 
+    /// As [`collect`](Self::collect), showing only the operations on these keys.
+    pub(crate) fn collect_about(&self, keys: &[&str], verdict: Verdict) -> Verdict {
+        self.collect(verdict.map_err(|stop| match stop {
+            Stop::Fail(Broken { seen, operations: None }) => {
+                Stop::fail_with(seen, self.trace.about(keys))
+            }
+            other => other,
+        }))
+    }
+
     /// Begins a part that shows its failure by itself.
     pub(crate) fn part(&self) {
         self.trace.clear();
     }
 
-    /// Another store of the same backend, seen in the same way; it has to be closed by
-    /// [`take_leave`](Self::take_leave).
-    pub(crate) async fn another(&self, label: &str) -> Verdict<(Fixture, View)> {
+    /// Another store of the same backend, tried in the same position; it has to be closed by
+    /// [`leave`](Self::leave).
+    pub(crate) async fn another(&self, label: &str) -> Verdict<Self> {
+        let harness = Arc::clone(&self.harness);
         let fixture = self.harness.open().await?;
-        let view = view(fixture.handle(), self.variant, &self.trace, label)?;
-        Ok((fixture, view))
+        let (trial, made) = Self::labelled(
+            harness,
+            fixture,
+            self.variant,
+            self.trace.clone(),
+            Arc::clone(&self.broken),
+            label,
+        );
+        made.map(|()| trial)
     }
 
-    pub(crate) async fn take_leave(&self, fixture: Fixture) {
-        self.harness.cleanup(fixture).await;
+    /// Takes leave of [`another`](Self::another) store.
+    pub(crate) async fn leave(self) {
+        self.harness.cleanup(self.fixture).await;
     }
 
     /// Closes the store and opens its data again; skips the case where it does not outlive it.

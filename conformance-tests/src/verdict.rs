@@ -66,10 +66,12 @@ pub(crate) fn show_error(error: &Error) -> String {
 
 /// A value as a reader wants to see it: short text as text, anything else by its length.
 pub(crate) fn show_value(value: &[u8]) -> String {
-    match std::str::from_utf8(value) {
-        Ok(text) if text.len() <= 24 => format!("{text:?}"),
-        _ if value.len() <= 8 => format!("bytes {value:02x?}"),
-        _ => format!("{} bytes", value.len()),
+    match value.len() {
+        0..=24 => match std::str::from_utf8(value) {
+            Ok(text) => format!("{text:?}"),
+            Err(_) => format!("bytes {value:02x?}"),
+        },
+        len => format!("{len} bytes"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The suite on a small honest store that is flat: its namespaces come from the core.
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod reference;
 
 use larder_conformance::{Fixture, store_conformance};

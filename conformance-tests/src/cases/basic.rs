@@ -1,7 +1,9 @@
-use larder_core::{ExpiresIn, GetOptions, StoreExt};
+use larder_core::{ErrorKind, ExpiresIn, GetOptions, Raw, StoreExt};
 
 use crate::trial::{LONG, Trial};
-use crate::verdict::{Verdict, ensure, expect_expires_in, expect_missing, expect_value};
+use crate::verdict::{
+    Verdict, ensure, expect_expires_in, expect_kind, expect_missing, expect_value,
+};
 
 pub(super) async fn a_missing_key_reads_as_none(t: &Trial) -> Verdict {
     let store = t.store();
@@ -89,4 +91,27 @@ pub(super) async fn flush_and_ping_answer(t: &Trial) -> Verdict {
     store.flush().await?;
     store.ping().await?;
     expect_value(&store, "k", b"v").await
+}
+
+pub(super) async fn text_and_types_come_back(t: &Trial) -> Verdict {
+    let store = t.store();
+    store.set("text", "grüß dich").await?;
+    store.set("string", String::from("text")).await?;
+    store.set("bytes", vec![0, 159, 146, 150]).await?;
+    store.set("array", [1, 2, 3]).await?;
+    expect_value(&store, "text", "grüß dich".as_bytes()).await?;
+    expect_value(&store, "string", b"text").await?;
+    expect_value(&store, "bytes", &[0, 159, 146, 150]).await?;
+    expect_value(&store, "array", &[1, 2, 3]).await?;
+    let scores = store.typed::<Vec<u32>>();
+    scores.set("typed", &vec![1, 2, 300]).ttl(LONG).await?;
+    let found = scores.get("typed").await?;
+    ensure!(found == Some(vec![1, 2, 300]), "a typed value came back as {found:?}");
+    // MessagePack, and nothing around it.
+    expect_value(&store, "typed", &[0x93, 1, 2, 0xcd, 1, 44]).await?;
+    let names = store.typed::<String>().with_codec(Raw);
+    names.set("name", &"Anna".to_owned()).await?;
+    expect_value(&store, "name", b"Anna").await?;
+    expect_kind("decoding text as a list", scores.get("name").await, ErrorKind::Corrupt)?;
+    Ok(())
 }

@@ -1,8 +1,23 @@
 //! The cases, area by area. [`list`] names them all.
 
 mod basic;
+mod bulk;
+mod cancellation;
+mod capabilities;
+mod concurrency;
+mod conditions;
+mod durability;
+mod errors;
 mod expiry;
+mod heartbeat;
+mod histories;
+mod hostile;
+mod keys;
+mod lifecycle;
 mod list;
+mod listing;
+mod namespaces;
+mod sequences;
 mod values;
 
 use crate::{Case, Need};

@@ -1,0 +1,323 @@
+use std::time::Duration;
+
+use larder_core::chrono::{DateTime, Utc};
+use larder_core::{
+    Cursor, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, Store, StoreExt, Version,
+};
+
+use super::listing::all_keys;
+use crate::trial::{LONG, Trial};
+use crate::verdict::{
+    Stop, Verdict, ensure, expect_kind, expect_missing, expect_value, show_error, show_found,
+};
+
+/// How long a call may wait for a server that is not there before it counts as hanging.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+fn expect_context(call: &str, error: &Error) -> Verdict {
+    ensure!(error.operation().is_some(), "the error of {call} names no operation: {error}");
+    ensure!(error.backend().is_some(), "the error of {call} names no backend: {error}");
+    let shown = error.to_string();
+    ensure!(
+        !shown.chars().any(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c)),
+        "the error of {call} shows control characters: {}",
+        shown.escape_debug()
+    );
+    ensure!(shown.len() < 2_000, "the error of {call} is {} bytes of text long", shown.len());
+    ensure!(
+        error.is_retryable() == error.kind().is_retryable(),
+        "the error of {call} is retryable or not, and its kind the other"
+    );
+    Ok(())
+}
+
+pub(super) async fn they_say_what_failed(t: &Trial) -> Verdict {
+    let store = t.store();
+    let long = format!("\u{1b}[31m\u{202e}\n{}", "k".repeat(t.capabilities().max_key_len));
+    let error = expect_kind("set", store.set(&long, "v").await, ErrorKind::InvalidKey)?;
+    t.collect(expect_context("set of a key too long", &error))?;
+    t.collect(if error.key() == Some(&long) {
+        Ok(())
+    } else {
+        Err(Stop::fail("the error of a set of a key too long names another key, or none"))
+    })?;
+    let error = expect_kind("get", store.get(&long).await, ErrorKind::InvalidKey)?;
+    t.collect(expect_context("get of a key too long", &error))?;
+    let error = expect_kind("delete", store.delete(&long).await, ErrorKind::InvalidKey)?;
+    t.collect(expect_context("delete of a key too long", &error))?;
+    store.close().await?;
+    let error = expect_kind("get", store.get("k\u{1b}").await, ErrorKind::Closed)?;
+    t.collect(expect_context("get after close", &error))?;
+    let error = expect_kind("set", store.set("k\u{1b}", "v").await, ErrorKind::Closed)?;
+    t.collect(expect_context("set after close", &error))
+}
+
+pub(super) async fn bad_input_is_no_reason_to_panic(t: &Trial) -> Verdict {
+    let store = t.store();
+    let has = t.capabilities();
+    store.set("k", "v").await?;
+    let huge = "\u{10ffff}".repeat(300_000);
+    let bad_cursor = Cursor::from_bytes(vec![0xff; 100_000]);
+    let lives = [Expiry::After(Duration::MAX), Expiry::At(DateTime::<Utc>::MIN_UTC)];
+    // What is asked is nonsense; what matters is that each call comes back.
+    let _ = store.get(&huge).await;
+    let _ = store.set(&huge, "v").await;
+    let _ = store.delete(&huge).await;
+    let _ = store.get_many(&[&huge, ""]).await;
+    let _ = store.delete_many(&[&huge]).await;
+    for expiry in lives {
+        let _ = store.set("n", "v").expiry(expiry).await;
+        let _ = store.update_expiry("n", expiry).await;
+    }
+    let _ = store.get_opts("n", GetOptions::default().with_renew_for(Duration::MAX)).await;
+    let _ = store.list_page(&huge, None, usize::MAX).await;
+    let _ = store.list_page("", Some(&bad_cursor), usize::MAX).await;
+    let _ = store.list_child_namespaces(Some(&bad_cursor), usize::MAX).await;
+    if has.list {
+        let deleted = store.delete_prefix(&huge).await;
+        if let Ok(deleted) = deleted {
+            ensure!(deleted == 0, "delete_prefix of what no key begins with gave {deleted}");
+        }
+    }
+    if has.conditions {
+        let huge_version = Version::new(vec![0xff; 1 << 20]);
+        let won = store.set("k", "w").if_matches(huge_version).await?.is_applied();
+        ensure!(!won, "a version made up matches");
+    }
+    expect_value(&store, "k", b"v").await?;
+    store.ping().await?;
+    Ok(())
+}
+
+pub(super) async fn a_damaged_record_is_told(t: &Trial) -> Verdict {
+    let store = t.store();
+    for value in ["", "value", &"a long value ".repeat(10_000)] {
+        t.part();
+        store.set("k", value).ttl(LONG).await?;
+        store.set("other", "v").await?;
+        t.corrupt_record("k").await?;
+        let error =
+            expect_kind("get of a damaged record", store.get("k").await, ErrorKind::Corrupt)?;
+        ensure!(
+            error.key() == Some("k"),
+            "the error of a damaged record names the key {:?} instead of \"k\"",
+            error.key()
+        );
+        expect_context("get of a damaged record", &error)?;
+        // They may answer from the record's head.
+        match store.exists("k").await {
+            Ok(true) => {}
+            Ok(false) => return Err(Stop::fail("exists(\"k\") gave false for a damaged record")),
+            Err(error) => drop(expect_kind("exists", Err::<(), _>(error), ErrorKind::Corrupt)?),
+        }
+        match store.expires_in("k").await {
+            Ok(ExpiresIn::Missing) => {
+                return Err(Stop::fail("expires_in(\"k\") gave Missing for a damaged record"));
+            }
+            Ok(_) => {}
+            Err(error) => drop(expect_kind("expires_in", Err::<(), _>(error), ErrorKind::Corrupt)?),
+        }
+        expect_value(&store, "other", b"v").await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_damaged_record_can_be_replaced(t: &Trial) -> Verdict {
+    let store = t.store();
+    store.set("set", "old").ttl(LONG).await?;
+    store.set("bulk", "old").await?;
+    store.set("deleted", "old").await?;
+    for key in ["set", "bulk", "deleted"] {
+        t.corrupt_record(key).await?;
+    }
+    store.set("set", "new").await?;
+    expect_value(&store, "set", b"new").await?;
+    ensure!(
+        store.expires_in("set").await? == ExpiresIn::Never,
+        "a set over a damaged record did not clear its expiry"
+    );
+    for outcome in store.set_many(vec![larder_core::SetItem::new("bulk", "new")]).await? {
+        outcome?;
+    }
+    expect_value(&store, "bulk", b"new").await?;
+    ensure!(
+        store.delete("deleted").await?,
+        "delete(\"deleted\") gave false for a damaged record, which counts as live"
+    );
+    expect_missing(&store, "deleted").await?;
+    ensure!(!store.delete("deleted").await?, "delete(\"deleted\") gave true twice");
+    Ok(())
+}
+
+pub(super) async fn damaged_records_stop_no_sweep(t: &Trial) -> Verdict {
+    let store = t.store();
+    let has = t.capabilities();
+    for index in 0..10 {
+        store.set(&format!("k{index}"), "v").await?;
+        store.set(&format!("dead {index}"), "v").ttl(t.tick()).await?;
+    }
+    for key in ["k3", "k7", "dead 5"] {
+        t.corrupt_record(key).await?;
+    }
+    t.outlive(t.tick()).await;
+    if has.purge {
+        store.delete_expired().await?;
+    }
+    if has.list {
+        let listed = all_keys(&store, "k", 3).await?;
+        for index in [0, 1, 2, 4, 5, 6, 8, 9] {
+            let key = format!("k{index}");
+            ensure!(listed.contains(&key), "a damaged record hides {key:?} from the listing");
+        }
+    }
+    for index in [0, 1, 2, 4, 5, 6, 8, 9] {
+        expect_value(&store, &format!("k{index}"), b"v").await?;
+    }
+    store.delete_all().await?;
+    for key in ["k3", "k7", "k0", "dead 5"] {
+        expect_missing(&store, key).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_write_without_room_leaves_the_old_value(t: &Trial) -> Verdict {
+    let store = t.store();
+    store.set("k", "old").ttl(LONG).await?;
+    store.flush().await?;
+    let before = t.litter().await?;
+    t.fill_disk(true).await?;
+    let large = super::values::pattern(1 << 20, 9);
+    let attempt = async {
+        for key in ["k", "new"] {
+            let set = store.set(key, &large).await;
+            expect_kind("set without room", set, ErrorKind::StorageFull)?;
+        }
+        expect_value(&store, "k", b"old").await?;
+        let left = store.expires_in("k").await?;
+        ensure!(matches!(left, ExpiresIn::In(_)), "a failed set made the expiry {left:?}");
+        expect_missing(&store, "new").await
+    };
+    let verdict = attempt.await;
+    t.fill_disk(false).await?;
+    verdict?;
+    expect_no_litter(t, &before).await?;
+    expect_value(&store, "k", b"old").await?;
+    store.set("k", "new").await?;
+    expect_value(&store, "k", b"new").await
+}
+
+/// Sees that nothing was left behind that was not there before.
+pub(super) async fn expect_no_litter(t: &Trial, before: &[String]) -> Verdict {
+    let mut left = Vec::new();
+    // What a thread of the store still does ends soon.
+    for _ in 0..200 {
+        left = t.litter().await?;
+        left.retain(|name| !before.contains(name));
+        if left.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err(Stop::fail(format!("interrupted writes left behind: {}", left.join(", "))))
+}
+
+pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict {
+    let store = t.store();
+    store.set("k", "old").await?;
+    t.break_connection(true).await?;
+    let get = async { store.get("k").await.map(drop) };
+    let ping = async { store.ping().await };
+    let set = async { store.set("k", "new").await.map(drop) };
+    let verdict = async {
+        for (call, read, answer) in [
+            ("get", true, tokio::time::timeout(ANSWER_LIMIT, get).await),
+            ("ping", true, tokio::time::timeout(ANSWER_LIMIT, ping).await),
+            ("set", false, tokio::time::timeout(ANSWER_LIMIT, set).await),
+        ] {
+            let Ok(answer) = answer else {
+                return Err(Stop::fail(format!(
+                    "{call} without a server did not answer within {ANSWER_LIMIT:?}"
+                )));
+            };
+            let Err(error) = answer else {
+                return Err(Stop::fail(format!("{call} without a server gave Ok")));
+            };
+            let told = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+                || (!read && error.kind() == ErrorKind::Unknown);
+            ensure!(
+                told,
+                "{call} without a server gave the error `{}`: {}",
+                error.kind(),
+                show_error(&error)
+            );
+            expect_context(call, &error)?;
+        }
+        Ok(())
+    };
+    let verdict = verdict.await;
+    t.break_connection(false).await?;
+    verdict?;
+    // It may take some time until the connection is there again.
+    for _ in 0..200 {
+        if store.ping().await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let found = store.get("k").await?;
+    ensure!(
+        matches!(found.as_deref(), Some(b"old" | b"new")),
+        "get(\"k\") gave {} after the server was back",
+        show_found(found.as_deref())
+    );
+    store.set("k", "after").await?;
+    expect_value(&store, "k", b"after").await
+}
+
+pub(super) async fn no_secret_is_shown(t: &Trial) -> Verdict {
+    let secrets = t.harness().secrets();
+    if secrets.is_empty() {
+        return Err(Stop::skip("the harness names no `secrets`"));
+    }
+    let store = t.store();
+    let mut shown = vec![
+        ("its Debug output", format!("{store:?} {store:#?}")),
+        ("the Debug output of its root handle", format!("{:?}", t.root())),
+        ("its capabilities", format!("{:?}", t.capabilities())),
+    ];
+    if let Ok(tree) = t.tree() {
+        let child = tree.with_path(&["a"])?;
+        shown.push(("a child's Debug output", format!("{child:?} {child:#?}")));
+    }
+    let long = "k".repeat(t.capabilities().max_key_len + 1);
+    if let Err(error) = store.set(&long, "v").await {
+        shown.push(("an error", error_text(&error)));
+    }
+    match t.break_connection(true).await {
+        Err(Stop::Skip(_)) => {}
+        broken => {
+            broken?;
+            for result in [store.get("k").await.map(drop), store.ping().await] {
+                if let Err(error) = result {
+                    shown.push(("the error of a lost server", error_text(&error)));
+                }
+            }
+            t.break_connection(false).await?;
+        }
+    }
+    store.close().await?;
+    if let Err(error) = store.get("k").await {
+        shown.push(("an error", error_text(&error)));
+    }
+    shown.push(("the Debug output after close", format!("{store:?}")));
+    for (place, text) in shown {
+        for secret in &secrets {
+            ensure!(!text.contains(secret), "{place} shows a secret of {} bytes", secret.len());
+        }
+    }
+    Ok(())
+}
+
+fn error_text(error: &Error) -> String {
+    format!("{error} {error:?} {}", show_error(error))
+}
