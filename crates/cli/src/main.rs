@@ -36,8 +36,10 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Outcome {
     let mut app = App::new(cli.global);
     let outcome = tokio::select! {
-        outcome = cli.command.run(&mut app) => Some(outcome),
+        // In this order, so that Ctrl-C is listened to before anything is done.
+        biased;
         () = interrupt::asked() => None,
+        outcome = cli.command.run(&mut app) => Some(outcome),
     };
     let outcome = outcome.unwrap_or_else(|| Err(Failure::Interrupted(app.if_interrupted())));
     let flushed = app.out.flush();

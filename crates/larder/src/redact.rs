@@ -1,11 +1,27 @@
+/// The options whose values may be shown.
+const SHOWN: &[&str] = &[
+    "ca",
+    "connect",
+    "connect_timeout",
+    "connections",
+    "durability",
+    "max_value_len",
+    "namespace",
+    "protocol",
+    "raw_keys",
+    "response_timeout",
+];
+
 /// A store URL with nothing secret in it, fit for logs and terminals.
 ///
 /// Whatever stands between `//` and the last `@` is taken for a user and a password, and only the
-/// user is shown; so is everything that could be one in a URL that is written wrongly.
+/// user is shown; of options, those that are known. So a URL that is written wrongly, or not one of
+/// Larder's, tells as little.
 ///
 /// ```
 /// assert_eq!(larder::redact("redis://anna:s3cret@host:6379/1"), "redis://anna:***@host:6379/1");
 /// assert_eq!(larder::redact("redis://s3cret@host"), "redis://***@host");
+/// assert_eq!(larder::redact("postgres://host?password=s3cret"), "postgres://host?password=***");
 /// assert_eq!(larder::redact("file:larder-data"), "file:larder-data");
 /// ```
 pub fn redact(url: &str) -> String {
@@ -14,14 +30,28 @@ pub fn redact(url: &str) -> String {
         return url.to_owned();
     }
     // The last `@`, not the authority's: a password that was not percent-encoded can hold `/` or `?`.
-    let Some((credentials, place)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let (slashes, credentials) = match credentials.strip_prefix("//") {
+    let Some((before, place)) = rest.rsplit_once('@') else {
+        return format!("{scheme}:{}", without_values(rest));
+    };
+    let (slashes, credentials) = match before.strip_prefix("//") {
         Some(credentials) => ("//", credentials),
-        None => ("", credentials),
+        None => ("", before),
     };
     let user = credentials.split_once(':').map_or("", |(user, _)| user);
     let colon = if credentials.contains(':') { ":" } else { "" };
-    format!("{scheme}:{slashes}{user}{colon}***@{place}")
+    format!("{scheme}:{slashes}{user}{colon}***@{}", without_values(place))
+}
+
+/// The place, and its options without the values that nobody knows.
+fn without_values(place: &str) -> String {
+    let Some((place, query)) = place.split_once('?') else { return place.to_owned() };
+    let shown = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if SHOWN.contains(&name) => pair.to_owned(),
+        Some((name, _)) => format!("{name}=***"),
+        None => "***".to_owned(),
+    };
+    let pairs: Vec<String> = query.split('&').map(shown).collect();
+    format!("{place}?{}", pairs.join("&"))
 }
 
 #[cfg(test)]
@@ -39,15 +69,18 @@ mod tests {
             "redis://u:a@hunter2@h",
             "redis:u:hunter2@h",
             "postgres://u:hunter2@h",
+            "redis://x@h?password=hunter2",
+            "redis://x@h?hunter2",
         ] {
             let redacted = redact(url);
             assert!(!redacted.contains("hunter2") && redacted.contains("***@h"), "{redacted}");
         }
+        assert_eq!(redact("redis://h?connect=lazy&x=y"), "redis://h?connect=lazy&x=***");
     }
 
     #[test]
     fn paths_stay() {
-        for url in ["sled:a@b", "file:/home/u:x@y", "memory:", "nothing", "redis://h/1"] {
+        for url in ["sled:a@b", "file:/home/u:x@y?z", "memory:", "nothing", "redis://h/1"] {
             assert_eq!(redact(url), url);
         }
     }

@@ -266,37 +266,4 @@ impl Counted {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use chrono::TimeDelta;
-
-    use super::*;
-
-    #[test]
-    fn a_life_shrinks_by_the_time_on_the_way() {
-        let then = DateTime::UNIX_EPOCH;
-        let life = (ExpiresIn::In(Duration::from_secs(5)), then);
-        let later = then + TimeDelta::seconds(2);
-        assert_eq!(remaining(life, later), Some(Expiry::After(Duration::from_secs(3))));
-        assert_eq!(remaining(life, then + TimeDelta::seconds(5)), None);
-        // A clock that was set back takes nothing away.
-        assert_eq!(
-            remaining(life, then - TimeDelta::days(1)),
-            Some(Expiry::After(Duration::from_secs(5)))
-        );
-        assert_eq!(remaining((ExpiresIn::Never, then), later), Some(Expiry::Never));
-    }
-
-    #[test]
-    fn batches_shrink_with_the_largest_value() {
-        let batch = BatchSize::default();
-        assert_eq!(batch.get(), FIRST_BATCH);
-        batch.saw(0);
-        assert_eq!(batch.get(), LARGEST_BATCH);
-        batch.saw(BATCH_BYTES / 2);
-        assert_eq!(batch.get(), 2);
-        batch.saw(1 << 30);
-        assert_eq!(batch.get(), 1);
-    }
-}
+mod tests;
