@@ -25,6 +25,8 @@ mod options;
 mod record;
 mod storage_object;
 mod store;
+#[cfg(feature = "test-util")]
+pub mod testing;
 mod typed;
 mod value;
 

@@ -1,0 +1,56 @@
+//! `Faulty` does what its plan says, and nothing else.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{MapStore, kind};
+use larder_core::testing::{Call, Fault, Faulty};
+use larder_core::{ErrorKind, Namespaced, NamespacedStore, StoreExt};
+
+fn faulty() -> Faulty {
+    Faulty::new(Arc::new(Namespaced::new(MapStore::new()).unwrap()))
+}
+
+#[tokio::test]
+async fn single_faults_come_in_their_turn() {
+    let store = faulty();
+    store.plan(Call::Set, 2, Fault::Fail(ErrorKind::StorageFull));
+    store.plan(Call::Any, 1, Fault::Fail(ErrorKind::Timeout));
+    assert_eq!(kind(store.get("a").await), ErrorKind::Timeout);
+    store.set("a", "1").await.unwrap();
+    assert_eq!(kind(store.set("a", "2").await), ErrorKind::StorageFull);
+    assert_eq!(store.get("a").await.unwrap().unwrap(), "1");
+    assert_eq!((store.calls(Call::Set), store.calls(Call::Any)), (2, 4));
+}
+
+#[tokio::test]
+async fn children_share_the_plan_and_a_lost_answer_was_done() {
+    let store = faulty();
+    let child = store.with_namespace("c").unwrap();
+    store.always(Call::Set, Fault::LoseAnswer);
+    assert_eq!(kind(child.set("a", "1").await), ErrorKind::Unknown);
+    store.heal();
+    assert_eq!(child.get("a").await.unwrap().unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_goes_on_when_released_and_not_before() {
+    let store = faulty();
+    store.plan(Call::Set, 1, Fault::Hang);
+    let setting = tokio::spawn({
+        let store = store.clone();
+        async move { store.set("a", "1").await }
+    });
+    store.hanging(1).await;
+    assert_eq!(store.get("a").await.unwrap(), None);
+    store.release();
+    setting.await.unwrap().unwrap();
+    assert_eq!(store.get("a").await.unwrap().unwrap(), "1");
+    store.plan(Call::Get, 1, Fault::Delay(Duration::from_secs(9)));
+    let before = tokio::time::Instant::now();
+    store.get("a").await.unwrap();
+    assert_eq!(before.elapsed(), Duration::from_secs(9));
+}
