@@ -1,0 +1,364 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use larder_core::{Codec, Error, ErrorKind, Expiry, MessagePack, Namespace};
+
+use crate::builder::{CacheBuilder, One};
+use crate::envelope::Envelope;
+use crate::slot::Range;
+use crate::space::Route;
+use crate::write::Locked;
+use crate::{
+    CacheError, CacheItem, CacheResult, CacheScope, CacheSpace, CacheStoreHandle, SetValue,
+};
+
+/// Cached values of one type, in one scope of a [`CacheSpace`].
+///
+/// A cache is a view: clones, scoped views and views of other types over one space share flights,
+/// pending values and locks. [`Cache::builder`] makes a space and a view of it in one go.
+///
+/// # Cancel safety
+/// A call may be dropped at any await. What it was doing then has happened wholly or not at all, or
+/// is carried through in the background; no key stays locked, and nobody who waits is forgotten.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use larder_cache::{Cache, CacheError};
+/// use larder_memory::MemoryStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), CacheError> {
+/// let cache = Cache::<String>::builder(Arc::new(MemoryStore::new())).build().await?;
+/// let greeting = cache.get_or_set_with("anna", async |key| format!("hello, {key}")).await?;
+/// assert_eq!(greeting, "hello, anna");
+/// let item = cache.get("anna").await?.ok_or(CacheError::NotFound)?;
+/// assert_eq!(item.value()?, "hello, anna");
+/// assert!(cache.remove(["anna"]).await?);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Cache<V> {
+    pub(crate) space: CacheSpace,
+    pub(crate) codec: Arc<dyn Codec<V>>,
+    pub(crate) tag: u64,
+    pub(crate) wait: Option<Duration>,
+    scope: CacheScope,
+    nested: Vec<Arc<str>>,
+    /// The route of a scope that is the same everywhere, as of the last opening of the store.
+    route: RwLock<Option<Arc<Route>>>,
+}
+
+impl<V: 'static> Cache<V> {
+    pub(crate) fn new(space: CacheSpace, codec: Arc<dyn Codec<V>>, tag: u64) -> Self {
+        Self {
+            space,
+            codec,
+            tag,
+            wait: None,
+            scope: CacheScope::Global,
+            nested: Vec::new(),
+            route: RwLock::default(),
+        }
+    }
+
+    /// Sets up a cache with a space of its own.
+    pub fn builder(store: impl Into<CacheStoreHandle>) -> CacheBuilder<One<V>>
+    where
+        MessagePack: Codec<V>,
+    {
+        CacheBuilder::one(store.into())
+    }
+
+    /// The space that this is a view of.
+    #[must_use]
+    pub fn space(&self) -> &CacheSpace {
+        &self.space
+    }
+
+    /// The same cache in another scope, out of all nested ones (`Z1`).
+    #[must_use]
+    pub fn scoped(&self, scope: CacheScope) -> Self {
+        Self { scope, nested: Vec::new(), route: RwLock::default(), ..self.clone() }
+    }
+
+    /// The same cache in a scope nested in this one (`Z2`).
+    ///
+    /// A name that no namespace can have, such as an empty one, is refused by the calls that use it.
+    #[must_use]
+    pub fn with_scope(&self, name: &str) -> Self {
+        let mut nested = self.nested.clone();
+        nested.push(name.into());
+        Self { nested, route: RwLock::default(), ..self.clone() }
+    }
+
+    /// The same cache, whose callers wait for loads and pending values so long at most and then get
+    /// `TimedOut`; the load goes on (`F4`).
+    #[must_use]
+    pub fn wait_at_most(&self, duration: Duration) -> Self {
+        Self { wait: Some(duration), ..self.clone() }
+    }
+
+    pub(crate) fn route(&self) -> CacheResult<Arc<Route>> {
+        let inner = &self.space.0;
+        inner.check_open()?;
+        if !self.scope.is_fixed() {
+            return self.make_route();
+        }
+        let route = self.route.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = &*route
+            && route.generation == inner.generation()
+        {
+            return Ok(Arc::clone(route));
+        }
+        drop(route);
+        let route = self.make_route()?;
+        *self.route.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&route));
+        Ok(route)
+    }
+
+    fn make_route(&self) -> CacheResult<Arc<Route>> {
+        let scope = Namespace::from_segments(self.scope.path()?)?.join_all(&self.nested)?;
+        self.space.0.route(scope)
+    }
+
+    /// Reads an entry; `None` when it is missing, expired, or no entry of this cache's type (`V2`).
+    ///
+    /// It never waits for a load or a pending value.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn get(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
+        let route = self.route()?;
+        let envelope = self.find(&route, key).await?;
+        Ok(envelope.map(|envelope| self.item(envelope)))
+    }
+
+    /// As [`get`](Self::get), and gives the error where an entry is there and cannot be decoded.
+    ///
+    /// # Errors
+    /// `Corrupt` for an entry that is damaged, or of another version, type or codec.
+    pub async fn get_strict(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
+        let inner = &self.space.0;
+        let route = self.route()?;
+        let Some(bytes) = inner.fetch(&*route.store, key).await? else {
+            inner.counters.misses.add();
+            return Ok(None);
+        };
+        let name = |error: Error| error.with_operation("get").with_key(key);
+        let envelope = Envelope::decode(&bytes).map_err(name)?;
+        envelope.check_tag(self.tag).map_err(name)?;
+        self.codec.decode(&envelope.payload).map_err(name)?;
+        let live = envelope.head.is_live(inner.now());
+        inner.counters.count_read(live);
+        Ok(live.then(|| self.item(envelope)))
+    }
+
+    /// Reads and decodes a value; one that cannot be decoded is a miss.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn get_value(&self, key: &str) -> CacheResult<Option<V>> {
+        let route = self.route()?;
+        Ok(self.find_value(&route, key).await?)
+    }
+
+    /// Reads a value, or gives `default` (`V4`).
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn get_or(&self, key: &str, default: V) -> CacheResult<V> {
+        Ok(self.get_value(key).await?.unwrap_or(default))
+    }
+
+    /// Reads a value that has to be there (`V4`).
+    ///
+    /// # Errors
+    /// `NotFound`; the store's.
+    pub async fn get_or_fail(&self, key: &str) -> CacheResult<V> {
+        self.get_value(key).await?.ok_or(CacheError::NotFound)
+    }
+
+    /// Stores a value; the builder takes expiry and modified time, and is awaited.
+    ///
+    /// It overtakes a load of the same key, whose callers get this value (`F2`).
+    pub fn set<'a>(&'a self, key: &'a str, value: &V) -> SetValue<'a, V> {
+        SetValue::new(self, key, self.codec.encode(value))
+    }
+
+    /// Deletes an entry, and gives its value if it was live: to one of several who do so at once
+    /// (`V4`). A value that cannot be decoded is deleted and not given.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete(&self, key: &str) -> CacheResult<Option<V>> {
+        let route = self.route()?;
+        let envelope = self.space.0.locked(&route, key, Locked::delete).await?;
+        Ok(envelope.and_then(|envelope| self.decode(&envelope).ok()))
+    }
+
+    /// Deletes entries, and tells whether all of them existed: true for no key at all, and a key
+    /// named twice counts once (`V4`).
+    ///
+    /// # Errors
+    /// The store's; keys before the one that failed are deleted.
+    pub async fn remove<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> CacheResult<bool> {
+        let route = self.route()?;
+        let keys: Vec<K> = keys.into_iter().collect();
+        let keys: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();
+        let mut all = true;
+        for key in keys {
+            let envelope = self.space.0.locked(&route, key, Locked::delete).await?;
+            all &= envelope.is_some_and(|envelope| envelope.check_tag(self.tag).is_ok());
+        }
+        Ok(all)
+    }
+
+    /// Gives an entry another expiry, the default one for `None`, and gives its value (`V4`).
+    ///
+    /// It brings back an entry that has expired and is still retained; see
+    /// [`retain_expired_for`](CacheBuilder::retain_expired_for). An expiry that is over at once
+    /// removes the entry.
+    ///
+    /// # Errors
+    /// `NotFound`; the store's.
+    pub async fn update_expiry(
+        &self,
+        key: &str,
+        expiry: impl Into<Option<Expiry>>,
+    ) -> CacheResult<V> {
+        let (route, expiry, tag) = (self.route()?, expiry.into(), self.tag);
+        let envelope = self
+            .space
+            .0
+            .locked(&route, key, async move |locked| locked.update_expiry(expiry, tag).await)
+            .await?;
+        self.decode(&envelope).map_err(|_| CacheError::NotFound)
+    }
+
+    /// Deletes the entries of this scope whose keys begin with `prefix`, without those of nested
+    /// scopes, and tells how many there were, expired and retained ones included (`Z3`).
+    ///
+    /// Loads that are running are not stored, and pending values are given up.
+    ///
+    /// # Errors
+    /// The store's; `Unsupported` over a flat store that cannot list.
+    pub async fn remove_starting_with(&self, prefix: &str) -> CacheResult<u64> {
+        let route = self.route()?;
+        let range = Range { scope: route.scope.clone(), prefix: Some(prefix.into()) };
+        self.space.0.remove_range(&route, range, true).await
+    }
+
+    /// Deletes the entries of this scope and of all scopes nested in it, and nothing else (`Z2`).
+    ///
+    /// Loads that are running are not stored, and pending values are given up; see
+    /// [`clear_keeping_pending`](Self::clear_keeping_pending).
+    ///
+    /// # Errors
+    /// The store's; `Unsupported` over a flat store that cannot list.
+    pub async fn clear(&self) -> CacheResult<()> {
+        self.clear_range(true).await
+    }
+
+    /// As [`clear`](Self::clear), but loads that are running are stored when they end, and pending
+    /// values stay pending (`F5`).
+    ///
+    /// # Errors
+    /// As [`clear`](Self::clear).
+    pub async fn clear_keeping_pending(&self) -> CacheResult<()> {
+        self.clear_range(false).await
+    }
+
+    async fn clear_range(&self, include_pending: bool) -> CacheResult<()> {
+        let route = self.route()?;
+        let range = Range { scope: route.scope.clone(), prefix: None };
+        self.space.0.remove_range(&route, range, include_pending).await.map(|_| ())
+    }
+
+    /// A live entry of this type, counted as a hit or a miss.
+    pub(crate) async fn find(&self, route: &Route, key: &str) -> Result<Option<Envelope>, Error> {
+        let inner = &self.space.0;
+        let found = match inner.fetch(&*route.store, key).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.count_undecodable(&error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let live = found.and_then(|bytes| self.accept(&bytes));
+        inner.counters.count_read(live.is_some());
+        Ok(live)
+    }
+
+    /// A live value of this type, counted as a hit or a miss.
+    pub(crate) async fn find_value(&self, route: &Route, key: &str) -> Result<Option<V>, Error> {
+        let envelope = self.find(route, key).await?;
+        Ok(envelope.and_then(|envelope| self.decode(&envelope).ok()))
+    }
+
+    /// The live entry of this type that `bytes` hold.
+    pub(crate) fn accept(&self, bytes: &larder_core::Bytes) -> Option<Envelope> {
+        let checked = Envelope::decode(bytes).and_then(|envelope| {
+            envelope.check_tag(self.tag)?;
+            Ok(envelope)
+        });
+        match checked {
+            Ok(envelope) => envelope.head.is_live(self.space.0.now()).then_some(envelope),
+            Err(error) => {
+                self.count_undecodable(&error);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn decode(&self, envelope: &Envelope) -> CacheResult<V> {
+        let value =
+            envelope.check_tag(self.tag).and_then(|()| self.codec.decode(&envelope.payload));
+        value.map_err(|error| {
+            self.count_undecodable(&error);
+            error.into()
+        })
+    }
+
+    #[cold]
+    fn count_undecodable(&self, error: &Error) {
+        self.space.0.counters.undecodable.add();
+        crate::event!(warn, reason = error.message(), "cache entry cannot be decoded");
+        let _ = error;
+    }
+
+    pub(crate) fn item(&self, envelope: Envelope) -> CacheItem<V> {
+        CacheItem::new(envelope, &self.codec, &self.space.0.config.clock)
+    }
+}
+
+impl<V> Clone for Cache<V> {
+    fn clone(&self) -> Self {
+        let route = self.route.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Self {
+            space: self.space.clone(),
+            codec: Arc::clone(&self.codec),
+            tag: self.tag,
+            wait: self.wait,
+            scope: self.scope.clone(),
+            nested: self.nested.clone(),
+            route: RwLock::new(route),
+        }
+    }
+}
+
+impl<V> fmt::Debug for Cache<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("space", &self.space)
+            .field("scope", &self.scope)
+            .field("nested", &self.nested)
+            .finish_non_exhaustive()
+    }
+}

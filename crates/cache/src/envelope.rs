@@ -1,0 +1,202 @@
+use std::time::Duration;
+
+use larder_core::chrono::{DateTime, Utc};
+use larder_core::{Bytes, Deadline, Error, ErrorKind};
+
+/// Two bytes that no MessagePack or JSON text begins with, and the version of the layout.
+const MAGIC: [u8; 3] = [0xC1, b'L', 1];
+/// Magic, flags, type tag, weight, modified, expiry.
+const HEAD: usize = 3 + 1 + 8 + 8 + 8 + 8;
+/// Flag: the moment until which the entry is pinned follows the head.
+const PINNED: u8 = 1;
+/// Flag: the expiry was asked for by name, so that a pin does not outlive it.
+const EXPLICIT: u8 = 2;
+/// Stands for "no expiry".
+const NEVER: i64 = i64::MAX;
+
+/// What the cache keeps in front of each encoded value (`V1`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) tag: u64,
+    pub(crate) weight: u64,
+    /// When the value was made, in microseconds since the Unix epoch.
+    pub(crate) modified: i64,
+    /// When the value stops being fresh; it may be retained for longer.
+    pub(crate) expires: Option<Deadline>,
+    pub(crate) pinned_until: Option<Deadline>,
+    pub(crate) explicit_expiry: bool,
+}
+
+impl Head {
+    /// When the value stops being served: a pin outlives an expiry that nobody asked for by name.
+    pub(crate) fn served_until(&self) -> Option<Deadline> {
+        match self.pinned_until {
+            Some(until) if !self.explicit_expiry => self.expires.map(|expires| expires.max(until)),
+            _ => self.expires,
+        }
+    }
+
+    pub(crate) fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.served_until().is_none_or(|deadline| !deadline.is_past(now))
+    }
+
+    /// When the store may forget the entry: so long after it is last served.
+    pub(crate) fn kept_until(&self, retain: Duration) -> Option<Deadline> {
+        self.served_until().map(|deadline| Deadline::after(deadline.to_datetime(), retain))
+    }
+}
+
+/// A head and the encoded value that follows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Envelope {
+    pub(crate) head: Head,
+    pub(crate) payload: Bytes,
+}
+
+impl Envelope {
+    /// The bytes that are stored.
+    pub(crate) fn encode(&self) -> Bytes {
+        let head = &self.head;
+        let mut bytes = Vec::with_capacity(HEAD + 8 + self.payload.len());
+        bytes.extend_from_slice(&MAGIC);
+        let pinned = if head.pinned_until.is_some() { PINNED } else { 0 };
+        bytes.push(pinned | if head.explicit_expiry { EXPLICIT } else { 0 });
+        bytes.extend_from_slice(&head.tag.to_le_bytes());
+        bytes.extend_from_slice(&head.weight.to_le_bytes());
+        bytes.extend_from_slice(&head.modified.to_le_bytes());
+        bytes.extend_from_slice(&head.expires.map_or(NEVER, Deadline::as_micros).to_le_bytes());
+        if let Some(until) = head.pinned_until {
+            bytes.extend_from_slice(&until.as_micros().to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.payload);
+        bytes.into()
+    }
+
+    /// The envelope that `bytes` hold; the payload is a slice of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] for bytes that this version of the cache never writes.
+    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, Error> {
+        let corrupt = |message| Error::new(ErrorKind::Corrupt, message);
+        let Some((fixed, rest)) = bytes.split_first_chunk::<HEAD>() else {
+            return Err(corrupt("too short for a cache entry"));
+        };
+        if fixed[..3] != MAGIC {
+            return Err(corrupt("no cache entry, or one of another version"));
+        }
+        let flags = fixed[3];
+        if flags & !(PINNED | EXPLICIT) != 0 {
+            return Err(corrupt("a cache entry with unknown flags"));
+        }
+        let mut start = HEAD;
+        let pinned_until = if flags & PINNED == 0 {
+            None
+        } else {
+            let Some((until, _)) = rest.split_first_chunk::<8>() else {
+                return Err(corrupt("too short for a pinned cache entry"));
+            };
+            start += 8;
+            Some(Deadline::from_micros(i64::from_le_bytes(*until)))
+        };
+        let expires = i64::from_le_bytes(field(fixed, 28));
+        let head = Head {
+            tag: u64::from_le_bytes(field(fixed, 4)),
+            weight: u64::from_le_bytes(field(fixed, 12)),
+            modified: i64::from_le_bytes(field(fixed, 20)),
+            expires: (expires != NEVER).then(|| Deadline::from_micros(expires)),
+            pinned_until,
+            explicit_expiry: flags & EXPLICIT != 0,
+        };
+        Ok(Self { head, payload: bytes.slice(start..) })
+    }
+
+    /// The payload, if it is of the type that `tag` stands for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] when it is of another.
+    pub(crate) fn check_tag(&self, tag: u64) -> Result<(), Error> {
+        if self.head.tag == tag {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Corrupt, "a cache entry of another type or codec"))
+        }
+    }
+}
+
+fn field(head: &[u8; HEAD], at: usize) -> [u8; 8] {
+    let mut field = [0; 8];
+    field.copy_from_slice(&head[at..at + 8]);
+    field
+}
+
+/// The tag of a type: FNV-1a over the names given, the same in every process and release.
+pub(crate) fn type_tag(names: [&str; 2]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in names[0].bytes().chain([0]).chain(names[1].bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            tag: 7,
+            weight: 3,
+            modified: -5,
+            expires: Some(Deadline::from_micros(100)),
+            pinned_until: None,
+            explicit_expiry: false,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for pinned_until in [None, Some(Deadline::from_micros(1))] {
+            for expires in [None, Some(Deadline::MAX)] {
+                for explicit_expiry in [false, true] {
+                    let head = Head { expires, pinned_until, explicit_expiry, ..head() };
+                    let envelope = Envelope { head, payload: Bytes::from_static(b"xyz") };
+                    let read = Envelope::decode(&envelope.encode()).unwrap();
+                    assert_eq!(read.head, head);
+                    assert_eq!(read.payload, envelope.payload);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_shorter_and_every_foreign_text_is_corrupt() {
+        let head = Head { pinned_until: Some(Deadline::MAX), ..head() };
+        let bytes = Envelope { head, payload: Bytes::new() }.encode();
+        for len in 0..bytes.len() {
+            let error = Envelope::decode(&bytes.slice(..len)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+        for at in 0..3 {
+            let mut other = bytes.to_vec();
+            other[at] ^= 1;
+            assert!(Envelope::decode(&other.into()).is_err());
+        }
+        let mut flags = bytes.to_vec();
+        flags[3] |= 0x80;
+        assert!(Envelope::decode(&flags.into()).is_err());
+    }
+
+    #[test]
+    fn a_pin_outlives_a_default_expiry_and_not_one_asked_for() {
+        let late = Some(Deadline::from_micros(500));
+        assert_eq!(Head { pinned_until: late, ..head() }.served_until(), late);
+        let explicit = Head { pinned_until: late, explicit_expiry: true, ..head() };
+        assert_eq!(explicit.served_until(), head().expires);
+        assert_eq!(Head { pinned_until: late, expires: None, ..head() }.served_until(), None);
+    }
+
+    #[test]
+    fn tags_tell_names_apart() {
+        assert_ne!(type_tag(["ab", "c"]), type_tag(["a", "bc"]));
+    }
+}

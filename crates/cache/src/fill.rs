@@ -1,0 +1,182 @@
+//! The loading calls of a typed cache (§2).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crate::builder::StoreFailure;
+use crate::circuit::is_trouble;
+use crate::envelope::Envelope;
+use crate::error::LoadFailure;
+use crate::load::{Fresh, Load, Miss};
+use crate::space::Route;
+use crate::write::Write;
+use crate::{Cache, CacheError, CacheResult, LoadError, Loaded};
+
+/// How often a caller looks again whose flight was one for another type.
+const ATTEMPTS: usize = 8;
+
+impl<V: Send + 'static> Cache<V> {
+    /// Gives the value of a key, or stores and gives `value` where there is none.
+    ///
+    /// A [`Loaded`] says how long it lives.
+    ///
+    /// # Errors
+    /// As [`get_or_try_set_with`](Self::get_or_try_set_with).
+    pub async fn get_or_set(&self, key: &str, value: impl Into<Loaded<V>>) -> CacheResult<V> {
+        let value = value.into();
+        self.get_or_set_with(key, async move |_| value).await
+    }
+
+    /// Gives the value of a key, or stores and gives what the future does; where there is a value
+    /// already, the future is dropped unpolled.
+    ///
+    /// # Errors
+    /// As [`get_or_try_set_with`](Self::get_or_try_set_with).
+    pub async fn get_or_set_future<L>(
+        &self,
+        key: &str,
+        future: impl Future<Output = L> + Send + 'static,
+    ) -> CacheResult<V>
+    where
+        L: Into<Loaded<V>>,
+    {
+        self.get_or_set_with(key, move |_| future).await
+    }
+
+    /// Gives the value of a key, or loads and stores it: once for all who ask at the same time
+    /// (`F1`).
+    ///
+    /// # Errors
+    /// As [`get_or_try_set_with`](Self::get_or_try_set_with).
+    pub async fn get_or_set_with<F, Fut, L>(&self, key: &str, loader: F) -> CacheResult<V>
+    where
+        F: FnOnce(Arc<str>) -> Fut + Send + 'static,
+        Fut: Future<Output = L> + Send + 'static,
+        L: Into<Loaded<V>>,
+    {
+        let loader = move |key| {
+            let future = loader(key);
+            async move { Ok::<L, Infallible>(future.await) }
+        };
+        self.get_or_try_set_with(key, loader).await.map_err(|error| match error {
+            LoadError::Load(never) => match *never {},
+            LoadError::Cache(error) => error,
+        })
+    }
+
+    /// Gives the value of a key, or loads and stores it, where loading may fail.
+    ///
+    /// # Behavior
+    /// - All who ask for one missing key while it is being loaded get the outcome of one load
+    ///   (`F1`). It runs in a task of its own: whoever goes away harms nobody.
+    /// - A load that is overtaken by a set, a deletion or a clearing is not stored (`F2`): after a
+    ///   set everybody gets the new value at once, after a removal those who wait get what was
+    ///   loaded, and later callers load anew.
+    /// - An error goes to everybody who waits, and is forgotten, unless a
+    ///   [`negative_ttl`](crate::CacheBuilder::negative_ttl) is set (`F3`).
+    /// - When the store fails, the loader runs all the same, unless
+    ///   [`when_store_fails`](crate::CacheBuilder::when_store_fails) says otherwise (`F8`).
+    ///
+    /// # Errors
+    /// `Load` with the loader's error. `TimedOut` after the caller's deadline
+    /// ([`wait_at_most`](Self::wait_at_most)) or
+    /// [`max_load_time`](crate::CacheBuilder::max_load_time); `Panicked`, `ShutDown`; `Reentrant` for a loader
+    /// that asks for its own key; `Abandoned` where the key was pending and was given up.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_cache::{Cache, LoadError, Loaded};
+    /// # use larder_memory::MemoryStore;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), larder_cache::CacheError> {
+    /// # let cache = Cache::<u32>::builder(Arc::new(MemoryStore::new())).build().await?;
+    /// let answer = cache.get_or_try_set_with("answer", async |_| "42".parse::<u32>()).await;
+    /// assert_eq!(answer.unwrap(), 42);
+    /// let failed = cache.get_or_try_set_with("other", async |_| "x".parse::<u32>()).await;
+    /// assert!(matches!(failed, Err(LoadError::Load(_))));
+    /// let short = async |_| Loaded::new(7).ttl(Duration::from_secs(1));
+    /// assert_eq!(cache.get_or_set_with("short", short).await?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_or_try_set_with<F, Fut, L, E>(
+        &self,
+        key: &str,
+        loader: F,
+    ) -> Result<V, LoadError<E>>
+    where
+        F: FnOnce(Arc<str>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Loaded<V>>,
+        E: Send + Sync + 'static,
+    {
+        let inner = &self.space.0;
+        let route = self.route()?;
+        let mut loader = Some(loader);
+        let mut undecodable = CacheError::NotFound;
+        for _ in 0..ATTEMPTS {
+            let fills = inner.table.fills(key);
+            let store_failed = match self.find_value(&route, key).await {
+                Ok(Some(value)) => return Ok(value),
+                Ok(None) => false,
+                Err(error)
+                    if is_trouble(error.kind())
+                        && inner.config.when_store_fails == StoreFailure::LoadDirectly =>
+                {
+                    true
+                }
+                Err(error) => return Err(CacheError::from(error).into()),
+            };
+            let miss = Miss { fills, store_failed, tag: self.tag, wait: self.wait };
+            let make = |look_first| self.make_load(&route, key, loader.take(), look_first);
+            let bytes = inner.load(&route, key, miss, make).await?;
+            match Envelope::decode(&bytes).map_err(CacheError::from).and_then(|it| self.decode(&it))
+            {
+                Ok(value) => return Ok(value),
+                // Someone else's flight, for another type: look again, and load with our own.
+                Err(error) => undecodable = error,
+            }
+            if loader.is_none() {
+                break;
+            }
+        }
+        Err(undecodable.into())
+    }
+
+    fn make_load<F, Fut, L, E>(
+        &self,
+        route: &Arc<Route>,
+        key: &str,
+        loader: Option<F>,
+        look_first: bool,
+    ) -> Load
+    where
+        F: FnOnce(Arc<str>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Loaded<V>>,
+        E: Send + Sync + 'static,
+    {
+        let (cache, route, key) = (self.clone(), Arc::clone(route), Arc::<str>::from(key));
+        Box::pin(async move {
+            if look_first
+                && let Ok(Some(bytes)) = cache.space.0.fetch(&*route.store, &key).await
+                && let Some(envelope) = cache.accept(&bytes)
+                && cache.decode(&envelope).is_ok()
+            {
+                return Ok(Fresh::Stored(bytes));
+            }
+            // A flight is made once for each loader; see the loop above.
+            let Some(loader) = loader else { return Err(CacheError::Cancelled) };
+            let fresh: Loaded<V> = match loader(Arc::clone(&key)).await {
+                Ok(fresh) => fresh.into(),
+                Err(error) => return Err(CacheError::Load(LoadFailure::of(error))),
+            };
+            let payload = cache.codec.encode(&fresh.value);
+            let payload = payload.map_err(|error| error.with_operation("set").with_key(&key))?;
+            let write = Write { payload, tag: cache.tag, modified: None, expiry: fresh.expiry };
+            Ok(Fresh::New(write, fresh.store))
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! One load, or one pending value, and those who wait for it.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use larder_core::{BoxFuture, Bytes, Namespace};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::CacheError;
+use crate::slot::Waiter;
+
+/// How a flight ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// With this envelope, stored or not.
+    Value(Bytes),
+    /// With this error.
+    Failed(CacheError),
+    /// It did not: another pending value has taken its waiters over.
+    Moved(Arc<Flight>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    /// The type tag of what a load gives; a pending value has none, and takes any.
+    tag: Option<u64>,
+    cancel_when_alone: bool,
+    overtaken: AtomicBool,
+    waiters: AtomicUsize,
+    outcome: OnceLock<Outcome>,
+    done: Notify,
+    task: OnceLock<AbortHandle>,
+}
+
+impl Flight {
+    fn new(tag: Option<u64>, cancel_when_alone: bool) -> Self {
+        Self {
+            tag,
+            cancel_when_alone,
+            overtaken: AtomicBool::new(false),
+            waiters: AtomicUsize::new(0),
+            outcome: OnceLock::new(),
+            done: Notify::new(),
+            task: OnceLock::new(),
+        }
+    }
+
+    /// A flight that a task of ours loads.
+    pub(crate) fn load(tag: u64, cancel_when_alone: bool) -> Self {
+        Self::new(Some(tag), cancel_when_alone)
+    }
+
+    /// A value that someone has promised.
+    pub(crate) fn pending() -> Self {
+        Self::new(None, false)
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.tag.is_none()
+    }
+
+    /// Tells whether a value of the type with this tag is what those who wait want.
+    pub(crate) fn takes(&self, tag: u64) -> bool {
+        self.tag.is_none_or(|own| own == tag)
+    }
+
+    pub(crate) fn overtake(&self) {
+        self.overtaken.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_overtaken(&self) -> bool {
+        self.overtaken.load(SeqCst)
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    /// Tells everyone who waits; false when they were told already.
+    pub(crate) fn resolve(&self, outcome: Outcome) -> bool {
+        let first = self.outcome.set(outcome).is_ok();
+        self.done.notify_waiters();
+        first
+    }
+
+    pub(crate) fn enter(&self) {
+        self.waiters.fetch_add(1, SeqCst);
+    }
+
+    /// One waiter less; true when the flight is to be cancelled for want of others.
+    pub(crate) fn leave(&self) -> bool {
+        self.waiters.fetch_sub(1, SeqCst) == 1 && self.cancel_when_alone && !self.is_done()
+    }
+
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiters.load(SeqCst) > 0
+    }
+
+    pub(crate) fn set_task(&self, task: AbortHandle) {
+        // Set once, by whoever started the flight.
+        let _ = self.task.set(task);
+    }
+
+    pub(crate) fn abort(&self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+
+    /// Completes when the flight has ended.
+    pub(crate) async fn ended(&self) {
+        self.outcome().await;
+    }
+
+    async fn outcome(&self) -> Outcome {
+        let mut notified = pin!(self.done.notified());
+        loop {
+            // Registered before the look, so that no end is missed.
+            notified.as_mut().enable();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
+            }
+            notified.as_mut().await;
+            notified.set(self.done.notified());
+        }
+    }
+}
+
+impl Waiter {
+    /// Waits for the end of the flight, or of the one that took its waiters over.
+    pub(crate) async fn wait(&self, at_most: Option<Duration>) -> Result<Bytes, CacheError> {
+        let end = async {
+            let mut flight = Arc::clone(&self.flight);
+            loop {
+                match flight.outcome().await {
+                    Outcome::Value(envelope) => return Ok(envelope),
+                    Outcome::Failed(error) => return Err(error),
+                    Outcome::Moved(next) => flight = next,
+                }
+            }
+        };
+        match at_most {
+            None => end.await,
+            Some(at_most) => {
+                tokio::time::timeout(at_most, end).await.unwrap_or(Err(CacheError::TimedOut))
+            }
+        }
+    }
+}
+
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> Arc<str> {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| Arc::from(*text))
+        .or_else(|| panic.downcast_ref::<String>().map(|text| Arc::from(text.as_str())))
+        .unwrap_or_else(|| Arc::from("(no message)"))
+}
+
+/// A change that is carried through: when its caller goes away in the middle, a task goes on with
+/// it, so that the slot stays guarded until the store's call has settled (S5).
+pub(crate) struct Guarded<T: Send + 'static> {
+    change: Option<BoxFuture<'static, T>>,
+    runtime: Option<Handle>,
+}
+
+impl<T: Send + 'static> Guarded<T> {
+    pub(crate) fn new(change: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { change: Some(Box::pin(change)), runtime: None }
+    }
+}
+
+impl<T: Send + 'static> Future for Guarded<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(change) = &mut self.change else { return Poll::Pending };
+        let poll = change.as_mut().poll(context);
+        if poll.is_ready() {
+            self.change = None;
+        } else if self.runtime.is_none() {
+            self.runtime = Handle::try_current().ok();
+        }
+        poll
+    }
+}
+
+impl<T: Send + 'static> Drop for Guarded<T> {
+    fn drop(&mut self) {
+        // A change that panicked cannot go on; without a runtime, none was begun that could.
+        if std::thread::panicking() {
+            return;
+        }
+        if let (Some(change), Some(runtime)) = (self.change.take(), self.runtime.take()) {
+            runtime.spawn(change);
+        }
+    }
+}
+
+/// The keys that the current task is loading, innermost first.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) space: u64,
+    pub(crate) scope: Namespace,
+    pub(crate) key: Arc<str>,
+    pub(crate) outer: Option<Arc<Chain>>,
+}
+
+tokio::task_local! {
+    /// Set in the task of a load.
+    pub(crate) static LOADING: Arc<Chain>;
+}
+
+impl Chain {
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        LOADING.try_with(Arc::clone).ok()
+    }
+
+    /// Tells whether the current task loads this very key.
+    pub(crate) fn holds(space: u64, scope: &Namespace, key: &str) -> bool {
+        LOADING
+            .try_with(|chain| {
+                std::iter::successors(Some(&**chain), |link| link.outer.as_deref())
+                    .any(|link| link.space == space && link.scope == *scope && *link.key == *key)
+            })
+            .unwrap_or(false)
+    }
+}

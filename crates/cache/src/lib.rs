@@ -1,0 +1,44 @@
+//! The caching layer of Larder: typed values, single flight, scopes and more, over any store.
+//!
+//! A [`CacheSpace`] is one store with everything that caches over it share; a [`Cache`] is a view of
+//! it for values of one type, in one scope. [`Cache::builder`] makes both.
+//!
+//! The rules behind the short names in these docs (`F2`, `V4`, …) are written out in the project's
+//! `docs/cache.md`. The futures here want a tokio runtime with time enabled.
+
+mod builder;
+mod cache;
+mod circuit;
+mod envelope;
+mod error;
+mod fill;
+mod flight;
+mod handle;
+mod item;
+mod lifecycle;
+mod load;
+mod lock;
+mod metrics;
+mod pending;
+mod read;
+mod scope;
+mod set;
+mod slot;
+mod space;
+mod trace;
+mod write;
+
+pub use builder::{CacheBuilder, DEFAULT_TTL, One, Space, StoreFailure};
+pub use cache::Cache;
+pub use error::{CacheError, CacheResult, LoadError, LoadFailure};
+pub use handle::CacheStoreHandle;
+pub use item::{CacheItem, Freshness};
+pub use load::Loaded;
+pub use lock::{GetSet, GetSetKey, LockGuard, LockKey};
+pub use metrics::CacheStats;
+pub use pending::{ListedKey, Lookup, PendingGuard, PendingValue};
+pub use scope::{CacheScope, ScopeContext};
+pub use set::SetValue;
+pub use space::CacheSpace;
+
+pub(crate) use trace::{event, in_span};

@@ -1,0 +1,70 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The live counters of a space.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+        }
+
+        /// What a space has done so far, and what it holds: see
+        /// [`CacheSpace::stats`](crate::CacheSpace::stats).
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct CacheStats {
+            /// How many keys something is happening to just now: writes, loads, pending values and
+            /// locks.
+            pub active_keys: u64,
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> CacheStats {
+                CacheStats { $($name: self.$name.get(),)+ ..CacheStats::default() }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Reads that found a value.
+    hits,
+    /// Reads that found none.
+    misses,
+    /// Misses that were entries of another version, type or codec, or damaged (`V2`).
+    undecodable,
+    /// Loads that were started.
+    loads,
+    /// Loads that ended with an error, a panic or a time-out.
+    load_failures,
+    /// Loads whose value was not stored because something overtook them (`F2`).
+    overtaken,
+    /// Calls to the store that failed or ran over their budget.
+    store_failures,
+    /// How often the circuit was opened after repeated failures.
+    circuit_openings,
+    /// Loads that were answered without the store because it failed (`F8`).
+    direct_loads,
+}
+
+impl Counters {
+    pub(crate) fn count_read(&self, hit: bool) {
+        let counter = if hit { &self.hits } else { &self.misses };
+        counter.add();
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,183 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use larder_core::chrono::{DateTime, Utc};
+use larder_core::{Codec, Lifecycle, MessagePack, Namespace, NamespacedStore};
+use tokio::sync::watch;
+
+use crate::builder::{CacheBuilder, Config, Space, default_tag};
+use crate::circuit::Circuit;
+use crate::handle::Source;
+use crate::metrics::{CacheStats, Counters};
+use crate::slot::{Range, Table};
+use crate::{Cache, CacheError, CacheResult, CacheStoreHandle};
+
+/// One store with everything that is shared between the caches over it: flights, pending values,
+/// locks and policies.
+///
+/// Clones are handles to the same space. Typed views come from [`cache`](Self::cache); two of them
+/// over one space share their keys, so that a write through either overtakes a load through the
+/// other (`F2`). Two *spaces* over one store know nothing of each other: make one, and clone it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use larder_cache::CacheSpace;
+/// use larder_memory::MemoryStore;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), larder_cache::CacheError> {
+/// let space = CacheSpace::new(Arc::new(MemoryStore::new()));
+/// let names = space.cache::<String>();
+/// let squares = space.cache::<u64>();
+/// names.set("anna", &"Anna".to_owned()).await?;
+/// assert_eq!(squares.get_or_set_with("12", async |_| 144_u64).await?, 144);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CacheSpace(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) id: u64,
+    pub(crate) config: Config,
+    pub(crate) source: Source,
+    pub(crate) opened: RwLock<Option<Arc<dyn NamespacedStore>>>,
+    /// Counts the times the store was opened, so that handles know theirs is out of date.
+    pub(crate) generation: AtomicU64,
+    pub(crate) reopening: tokio::sync::Mutex<()>,
+    pub(crate) lifecycle: Lifecycle,
+    /// Counts the closings, each of which takes all locks away.
+    pub(crate) shut: watch::Sender<u64>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) circuit: Circuit,
+    pub(crate) counters: Counters,
+}
+
+/// A scope's path within the space, and the store's handle to it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) scope: Namespace,
+    pub(crate) store: Arc<dyn NamespacedStore>,
+    pub(crate) generation: u64,
+}
+
+static NEXT_SPACE: AtomicU64 = AtomicU64::new(1);
+
+/// The names of the namespaces below the store's handle that belong to a space.
+pub(crate) const ROOTS: [&str; 3] = ["g", "s", "u"];
+
+impl CacheSpace {
+    /// A space with the settings that a [`builder`](Self::builder) begins with.
+    ///
+    /// Over a store that the cache is to open itself, [`connect`](Self::connect) before use.
+    pub fn new(store: impl Into<CacheStoreHandle>) -> Self {
+        Self::with_config(store.into(), Config::default())
+    }
+
+    /// Sets up a space.
+    pub fn builder(store: impl Into<CacheStoreHandle>) -> CacheBuilder<Space> {
+        CacheBuilder::space(store.into())
+    }
+
+    pub(crate) fn with_config(store: CacheStoreHandle, config: Config) -> Self {
+        let opened = match &store.0 {
+            Source::Borrowed(Ok(store)) => Some(Arc::clone(store)),
+            _ => None,
+        };
+        let circuit = Circuit::new(config.circuit.0, config.circuit.1);
+        Self(Arc::new(Inner {
+            id: NEXT_SPACE.fetch_add(1, SeqCst),
+            config,
+            source: store.0,
+            opened: RwLock::new(opened),
+            generation: AtomicU64::new(0),
+            reopening: tokio::sync::Mutex::default(),
+            lifecycle: Lifecycle::new(),
+            shut: watch::Sender::new(0),
+            table: Table::new(),
+            circuit,
+            counters: Counters::default(),
+        }))
+    }
+
+    /// A view whose values are of type `V`, as MessagePack, in the global scope.
+    #[must_use]
+    pub fn cache<V: 'static>(&self) -> Cache<V>
+    where
+        MessagePack: Codec<V>,
+    {
+        Cache::new(self.clone(), Arc::new(MessagePack), default_tag::<V>())
+    }
+
+    /// A view whose values of type `V` go through another codec.
+    ///
+    /// The codec's type belongs to the type tag: entries written through another are misses.
+    #[must_use]
+    pub fn cache_with_codec<V: 'static, C: Codec<V> + 'static>(&self, codec: C) -> Cache<V> {
+        let names = [std::any::type_name::<V>(), std::any::type_name::<C>()];
+        Cache::new(self.clone(), Arc::new(codec), crate::envelope::type_tag(names))
+    }
+
+    /// Removes every entry of every scope: see [`Cache::clear`].
+    ///
+    /// # Errors
+    /// The store's; `Unsupported` over a flat store that cannot list.
+    pub async fn clear(&self, include_pending: bool) -> CacheResult<()> {
+        for root in ROOTS {
+            let scope = Namespace::from_segments([root])?;
+            let route = self.0.route(scope.clone())?;
+            let range = Range { scope, prefix: None };
+            self.0.remove_range(&route, range, include_pending).await?;
+        }
+        Ok(())
+    }
+
+    /// What the space has done so far, and what it holds.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        CacheStats { active_keys: self.0.table.len() as u64, ..self.0.counters.snapshot() }
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.config.clock.now()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    /// The store's handle to a scope.
+    pub(crate) fn route(&self, scope: Namespace) -> CacheResult<Arc<Route>> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation();
+        let root = match (&*opened, &self.source) {
+            (Some(root), _) => root,
+            (None, Source::Borrowed(Err(error))) => return Err(error.clone().into()),
+            (None, _) => return Err(CacheError::closed()),
+        };
+        let path: Vec<&str> = scope.segments().collect();
+        let store = root.with_path(&path)?;
+        Ok(Arc::new(Route { scope, store, generation }))
+    }
+
+    pub(crate) fn check_open(&self) -> CacheResult<()> {
+        Ok(self.lifecycle.check()?)
+    }
+}
+
+impl fmt::Debug for CacheSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheSpace")
+            .field("id", &self.0.id)
+            .field("table", &self.0.table)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("id", &self.id).finish_non_exhaustive()
+    }
+}

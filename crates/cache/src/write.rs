@@ -1,0 +1,360 @@
+//! Everything that changes a key: under its write lock, to the end once begun.
+
+use std::sync::Arc;
+
+use larder_core::chrono::{DateTime, Utc};
+use larder_core::{
+    Bytes, Condition, Deadline, DeleteOptions, Error, ErrorKind, Expiry, GetOptions, InProgress,
+    Resolved, SetOptions,
+};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::envelope::{Envelope, Head};
+use crate::flight::{Flight, Guarded};
+use crate::lock::Seen;
+use crate::slot::{Overtake, Range, SlotRef};
+use crate::space::{Inner, Route};
+use crate::{CacheError, CacheResult};
+
+/// A value on its way to the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Write {
+    pub(crate) payload: Bytes,
+    pub(crate) tag: u64,
+    pub(crate) modified: Option<DateTime<Utc>>,
+    pub(crate) expiry: Option<Expiry>,
+}
+
+/// On whose behalf a value is written, and so what must still be true.
+pub(crate) enum Mode {
+    /// A plain set: always.
+    Set,
+    /// A load: it was not overtaken (F2).
+    Fill(Arc<Flight>),
+    /// A promise: it is still the key's current one (F5).
+    Keep(Arc<Flight>),
+    /// A write under a lock: nothing came since the key was seen (L1).
+    Held(Seen),
+}
+
+/// What became of a write.
+pub(crate) enum Put {
+    /// It was made, and whoever waited has it.
+    Done(Seen),
+    /// What had to be true was not; nothing was changed.
+    NotWanted,
+}
+
+/// A key whose write lock is held. The lock is released before the slot is given up.
+pub(crate) struct Locked {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) route: Arc<Route>,
+    _lock: OwnedMutexGuard<()>,
+    pub(crate) slot: SlotRef,
+    _call: InProgress,
+}
+
+impl Inner {
+    /// Takes the write lock of a key and does `work` under it. While it waits for the lock, a
+    /// caller may go away and nothing happens; after that, the work is carried through.
+    pub(crate) async fn locked<T, F, Fut>(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        key: &str,
+        work: F,
+    ) -> CacheResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Locked) -> Fut + Send + 'static,
+        Fut: Future<Output = CacheResult<T>> + Send + 'static,
+    {
+        let call = self.lifecycle.enter()?;
+        route.store.capabilities().check_key(key)?;
+        let slot = self.table.slot(&route.scope, key);
+        let lock = slot.write_lock().await;
+        let locked = Locked {
+            inner: Arc::clone(self),
+            route: Arc::clone(route),
+            _lock: lock,
+            slot,
+            _call: call,
+        };
+        Guarded::new(work(locked)).await
+    }
+
+    pub(crate) async fn put(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        key: &str,
+        write: Write,
+        mode: Mode,
+    ) -> CacheResult<Put> {
+        self.locked(route, key, async move |locked| locked.put(write, mode).await).await
+    }
+
+    /// The envelope of a value written now, and whether its life is over before it began.
+    pub(crate) fn envelope(
+        &self,
+        write: Write,
+        now: DateTime<Utc>,
+        old: Option<&Head>,
+    ) -> (Envelope, bool) {
+        let expiry = write.expiry.unwrap_or(self.config.default_expiry);
+        let (expires, gone) = match expiry.resolve(now) {
+            Resolved::Never => (None, false),
+            Resolved::At(deadline) => (Some(deadline), false),
+            Resolved::Gone => (Some(Deadline::at(now)), true),
+            Resolved::Keep => (old.and_then(|old| old.expires), false),
+        };
+        let head = Head {
+            tag: write.tag,
+            weight: 1,
+            modified: write.modified.unwrap_or(now).timestamp_micros(),
+            expires,
+            pinned_until: None,
+            explicit_expiry: write.expiry.is_some(),
+        };
+        (Envelope { head, payload: write.payload }, gone)
+    }
+
+    /// Removes a range of keys.
+    ///
+    /// With `include_pending`, loads that are running are not stored and pending values are given
+    /// up; without, both go on as if nothing had happened.
+    pub(crate) async fn remove_range(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        range: Range,
+        include_pending: bool,
+    ) -> CacheResult<u64> {
+        let call = self.lifecycle.enter()?;
+        let (inner, route) = (Arc::clone(self), Arc::clone(route));
+        Guarded::new(async move {
+            let _call = call;
+            let removal = include_pending.then(|| inner.table.begin_removal(range.clone()));
+            if removal.is_some() {
+                // A fill that looked before the removal began is in the middle of being stored.
+                for slot in inner.table.matching(&range) {
+                    drop(slot.write_lock().await);
+                }
+            }
+            let removed = match &range.prefix {
+                None => route.store.delete_all().await.map(|()| 0),
+                Some(prefix) => route.store.delete_prefix(prefix).await,
+            };
+            if removal.is_none() {
+                // What was read under a lock is out of date all the same.
+                inner.table.matching(&range).iter().for_each(|slot| slot.count_mutation());
+            }
+            drop(removal);
+            Ok(inner.settle(removed)?)
+        })
+        .await
+    }
+}
+
+impl Locked {
+    /// What is stored, live or retained; `None` also for what cannot be decoded.
+    pub(crate) async fn read(&self) -> CacheResult<Option<Envelope>> {
+        let read = self.route.store.get_opts(&self.slot.key, GetOptions::default()).await;
+        match self.inner.settle(read) {
+            Ok(entry) => Ok(entry.and_then(|entry| Envelope::decode(&entry.value).ok())),
+            // A damaged record is no value (V2); it is there to be replaced or deleted.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells whether what had to be true still is.
+    fn is_wanted(&self, mode: &Mode) -> CacheResult<bool> {
+        let (slot, inner) = (&self.slot, &self.inner);
+        match mode {
+            Mode::Set => Ok(true),
+            Mode::Fill(flight) => {
+                let wanted =
+                    !flight.is_overtaken() && !inner.table.is_being_removed(&slot.scope, &slot.key);
+                if !wanted {
+                    inner.counters.overtaken.add();
+                }
+                Ok(wanted)
+            }
+            Mode::Keep(flight) => {
+                Ok(slot.current().is_some_and(|current| Arc::ptr_eq(&current, flight)))
+            }
+            Mode::Held(seen) if seen.mutations == slot.mutations() => Ok(true),
+            Mode::Held(_) => Err(CacheError::Conflict),
+        }
+    }
+
+    async fn put(self, write: Write, mode: Mode) -> CacheResult<Put> {
+        let inner = &self.inner;
+        if !self.is_wanted(&mode)? {
+            return Ok(Put::NotWanted);
+        }
+        let keeps = matches!(write.expiry, Some(Expiry::Keep));
+        let old = if keeps { self.read().await? } else { None };
+        let now = inner.now();
+        let old = old.filter(|old| old.head.is_live(now));
+        let (envelope, gone) = inner.envelope(write, now, old.as_ref().map(|old| &old.head));
+        let tag = envelope.head.tag;
+        let bytes = envelope.encode();
+        let done = match (&mode, gone) {
+            (Mode::Held(seen), _) => {
+                let (head, condition) = (&envelope.head, seen.condition.clone());
+                self.set_if_unseen(head, bytes.clone(), now, condition, gone).await
+            }
+            (_, true) => self.store_delete().await.map(|_| true),
+            (_, false) => self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await,
+        };
+        match done {
+            Ok(true) if matches!(mode, Mode::Fill(_)) => self.slot.count_mutation(),
+            Ok(true) => self.slot.overtake(Overtake::Value(bytes, tag)),
+            Ok(false) => return Err(CacheError::Conflict),
+            Err(error) => {
+                if !matches!(mode, Mode::Fill(_)) {
+                    self.slot.overtake(Overtake::Unsure);
+                }
+                return Err(error.into());
+            }
+        }
+        inner.table.count_fill(&self.slot.key);
+        let held = matches!(mode, Mode::Held(_));
+        let condition = if held { self.version().await? } else { Condition::Any };
+        Ok(Put::Done(Seen { mutations: self.slot.mutations(), condition }))
+    }
+
+    /// Writes if the record is still the one that was seen.
+    async fn set_if_unseen(
+        &self,
+        head: &Head,
+        bytes: Bytes,
+        now: DateTime<Utc>,
+        condition: Condition,
+        gone: bool,
+    ) -> Result<bool, Error> {
+        if gone {
+            let options = DeleteOptions::default().with_condition(condition.clone());
+            let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
+            let deleted = self.inner.settle(outcome)?;
+            return Ok(deleted || matches!(condition, Condition::Any | Condition::Absent));
+        }
+        let matched = matches!(condition, Condition::Matches(_));
+        if self.store_set(head, bytes.clone(), now, condition).await? {
+            return Ok(true);
+        }
+        // A record that expired since it was seen was changed by nobody.
+        Ok(matched && self.store_set(head, bytes, now, Condition::Absent).await?)
+    }
+
+    /// The condition that holds as long as nobody changes the record, where the store can tell.
+    async fn version(&self) -> CacheResult<Condition> {
+        Ok(self.see_record().await?.1)
+    }
+
+    /// What is stored, and what [`Mode::Held`] needs to tell later whether it still is.
+    pub(crate) async fn see(self) -> CacheResult<(Option<Envelope>, Seen)> {
+        let (envelope, condition) = self.see_record().await?;
+        Ok((envelope, Seen { mutations: self.slot.mutations(), condition }))
+    }
+
+    async fn see_record(&self) -> CacheResult<(Option<Envelope>, Condition)> {
+        let conditions = self.route.store.capabilities().conditions;
+        let options = GetOptions::default().with_version(conditions);
+        let read = self.route.store.get_opts(&self.slot.key, options).await;
+        match self.inner.settle(read) {
+            Ok(None) if conditions => Ok((None, Condition::Absent)),
+            Ok(None) => Ok((None, Condition::Any)),
+            Ok(Some(entry)) => {
+                let condition = entry.version.map_or(Condition::Any, Condition::Matches);
+                Ok((Envelope::decode(&entry.value).ok(), condition))
+            }
+            // A damaged record is no value (V2); it is there to be replaced or deleted.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok((None, Condition::Any)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes an envelope; false when the condition did not hold.
+    pub(crate) async fn store_set(
+        &self,
+        head: &Head,
+        bytes: Bytes,
+        now: DateTime<Utc>,
+        condition: Condition,
+    ) -> Result<bool, Error> {
+        // A duration rather than a moment: the store may go by a clock of its own.
+        let expiry = match head.kept_until(self.inner.config.retain) {
+            None => Expiry::Never,
+            Some(until) => Expiry::After(until.remaining(now).unwrap_or_default()),
+        };
+        let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
+        let outcome = self.route.store.set_opts(&self.slot.key, bytes, options).await;
+        self.inner.settle(outcome).map(larder_core::SetOutcome::is_applied)
+    }
+
+    pub(crate) async fn store_delete(&self) -> Result<bool, Error> {
+        let deleted = self.route.store.delete_opts(&self.slot.key, DeleteOptions::default()).await;
+        self.inner.settle(deleted)
+    }
+
+    /// Deletes the key, and gives what it held if that was live.
+    pub(crate) async fn delete(self) -> CacheResult<Option<Envelope>> {
+        let read = self.read().await;
+        let now = self.inner.now();
+        let deleted = match &read {
+            Ok(_) => self.store_delete().await.map_err(CacheError::from),
+            Err(error) => Err(error.clone()),
+        };
+        match deleted {
+            Ok(deleted) => {
+                self.slot.overtake(Overtake::Removed);
+                Ok(read?.filter(|old| deleted && old.head.is_live(now)))
+            }
+            Err(error) => {
+                self.slot.overtake(Overtake::Unsure);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the entry another expiry, bringing it back where it is expired and still there.
+    pub(crate) async fn update_expiry(
+        self,
+        expiry: Option<Expiry>,
+        tag: u64,
+    ) -> CacheResult<Envelope> {
+        let Some(mut envelope) = self.read().await? else { return Err(CacheError::NotFound) };
+        if envelope.check_tag(tag).is_err() {
+            return Err(CacheError::NotFound);
+        }
+        let now = self.inner.now();
+        let kept_until = envelope.head.kept_until(self.inner.config.retain);
+        if kept_until.is_some_and(|until| until.is_past(now)) {
+            return Err(CacheError::NotFound);
+        }
+        let deadline = match expiry.unwrap_or(self.inner.config.default_expiry).resolve(now) {
+            Resolved::Keep if envelope.head.is_live(now) => return Ok(envelope),
+            Resolved::Keep => return Err(CacheError::NotFound),
+            Resolved::Never => None,
+            Resolved::At(deadline) => Some(deadline),
+            Resolved::Gone => {
+                let outcome = self.store_delete().await;
+                self.slot.overtake(Overtake::Removed);
+                outcome?;
+                return Ok(envelope);
+            }
+        };
+        envelope.head.expires = deadline;
+        envelope.head.explicit_expiry = expiry.is_some();
+        let bytes = envelope.encode();
+        match self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await {
+            Ok(_) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),
+            Err(error) => {
+                self.slot.overtake(Overtake::Unsure);
+                return Err(error.into());
+            }
+        }
+        self.inner.table.count_fill(&self.slot.key);
+        Ok(envelope)
+    }
+}

@@ -1,0 +1,182 @@
+//! V5: connecting, closing, reconnecting, sessions.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use common::{Gate, builder, faulty, load, memory, numbers, settle, until};
+use larder_cache::{CacheError, CacheSpace, CacheStoreHandle};
+use larder_core::testing::{Call, Fault, Faulty};
+use larder_core::{ErrorKind, NamespacedStore, Store};
+use larder_memory::MemoryStore;
+
+/// A handle that opens an empty store each time, and what it has opened.
+fn opener() -> (CacheStoreHandle, Arc<AtomicUsize>) {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = opened.clone();
+    let handle = CacheStoreHandle::opened_by(move || {
+        count.fetch_add(1, SeqCst);
+        async { Ok(Arc::new(MemoryStore::new()) as Arc<dyn NamespacedStore>) }
+    });
+    (handle, opened)
+}
+
+fn is_closed<T: std::fmt::Debug>(result: Result<T, CacheError>) -> bool {
+    result.unwrap_err().store_kind() == Some(ErrorKind::Closed)
+}
+
+#[tokio::test]
+async fn an_owned_store_is_opened_once_closed_and_opened_again() {
+    let (handle, opened) = opener();
+    let space = CacheSpace::new(handle);
+    let cache = space.cache::<u32>();
+    assert!(is_closed(cache.get("k").await));
+    space.connect().await.unwrap();
+    space.connect().await.unwrap();
+    assert_eq!(opened.load(SeqCst), 1);
+    cache.set("k", &1).await.unwrap();
+    space.close().await.unwrap();
+    space.close().await.unwrap();
+    assert!(is_closed(cache.get("k").await));
+    assert!(is_closed(cache.set("k", &1).await));
+    assert!(is_closed(cache.get_or_set("k", 1_u32).await));
+    assert!(is_closed(cache.lock("k").await));
+    space.reconnect().await.unwrap();
+    assert_eq!(opened.load(SeqCst), 2);
+    assert_eq!(cache.get_value("k").await.unwrap(), None, "another store");
+    cache.set("k", &2).await.unwrap();
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_store_that_was_handed_in_stays_open() {
+    let (store, clock) = memory();
+    let space = builder(store.clone(), &clock).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("k", &1).await.unwrap();
+    space.close().await.unwrap();
+    assert!(is_closed(cache.get("k").await));
+    store.ping().await.unwrap();
+    space.connect().await.unwrap();
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+    // Closed by its owner, it is no trouble for the space to close.
+    store.close().await.unwrap();
+    space.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn closing_ends_what_waits_and_waits_for_what_runs() {
+    let (cache, _) = numbers().await;
+    let gate = Gate::new();
+    let loading = load(&cache, "k", &gate, 1);
+    gate.reached(1).await;
+    let guard = cache.set_pending("p").await.unwrap();
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_or_wait("p").await }
+    });
+    settle().await;
+    cache.space().close().await.unwrap();
+    assert!(matches!(loading.await.unwrap(), Err(CacheError::ShutDown)));
+    assert!(matches!(waiting.await.unwrap(), Err(CacheError::Abandoned)));
+    assert!(is_closed(guard.resolve(1_u32).await));
+    until(|| cache.space().stats().active_keys == 0).await;
+
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    store.plan(Call::Set, 1, Fault::Hang);
+    let setting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.set("k", &1).await }
+    });
+    store.hanging(1).await;
+    setting.abort();
+    let closing = tokio::spawn({
+        let space = space.clone();
+        async move { space.close().await }
+    });
+    settle().await;
+    assert!(!closing.is_finished(), "a dropped call may take effect until close returns");
+    store.release();
+    closing.await.unwrap().unwrap();
+    space.connect().await.unwrap();
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_session_reconnects_and_closes_however_it_ends() {
+    let (handle, opened) = opener();
+    let space = CacheSpace::new(handle);
+    let cache = space.cache::<u32>();
+    let sum = space.session(async |space| space.cache::<u32>().get_or_set("k", 3_u32).await).await;
+    assert_eq!(sum.unwrap().unwrap(), 3);
+    assert!(is_closed(cache.get("k").await));
+
+    let failed = space.session(async |_| Err::<(), _>("no")).await.unwrap();
+    assert_eq!(failed, Err("no"));
+    assert!(is_closed(cache.get("k").await));
+
+    let panicking = tokio::spawn({
+        let space = space.clone();
+        async move { space.session(async |_| -> () { panic!("planned") }).await }
+    });
+    assert!(panicking.await.unwrap_err().is_panic());
+    assert!(is_closed(cache.get("k").await));
+
+    let cancelled = tokio::spawn({
+        let space = space.clone();
+        async move { space.session(async |_| std::future::pending::<()>().await).await }
+    });
+    until(|| opened.load(SeqCst) == 4).await;
+    settle().await;
+    assert!(cache.get("k").await.is_ok(), "in session");
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    assert!(is_closed(cache.get("k").await));
+}
+
+#[tokio::test]
+async fn the_builder_decides_before_the_type() {
+    const { assert!(CacheSpace::ENTER_RECONNECT && CacheSpace::EXIT_CLOSE) };
+    let (handle, opened) = opener();
+    let space = CacheSpace::builder(handle)
+        .reconnect_on_enter(false)
+        .close_on_exit(false)
+        .build()
+        .await
+        .unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("k", &1).await.unwrap();
+    space.session(async |_| ()).await.unwrap();
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+    assert_eq!(opened.load(SeqCst), 1);
+    space.close().await.unwrap();
+    space.session(async |_| ()).await.unwrap();
+    assert_eq!(opened.load(SeqCst), 2, "entering connects where that is needed");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_is_told() {
+    let broken = CacheStoreHandle::opened_by(|| async { Err(ErrorKind::Unavailable.into()) });
+    let error = CacheSpace::builder(broken).build().await.unwrap_err();
+    assert_eq!(error.store_kind(), Some(ErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn what_closing_says_is_told_and_does_not_keep_the_space_open() {
+    let (store, _) = memory();
+    let faulty = Faulty::new(store);
+    let kept = faulty.clone();
+    let handle = CacheStoreHandle::opened_by(move || {
+        let store = faulty.clone();
+        async move { Ok(Arc::new(store) as Arc<dyn NamespacedStore>) }
+    });
+    let space = CacheSpace::builder(handle).build().await.unwrap();
+    kept.plan(Call::Other, 1, Fault::Fail(ErrorKind::Unavailable));
+    assert!(space.close().await.is_err());
+    assert!(is_closed(space.cache::<u32>().get("k").await));
+    space.close().await.unwrap();
+}
