@@ -95,16 +95,15 @@ impl Driver {
 
     /// Makes the disk take what the operating system still keeps back.
     pub(crate) fn flush(&self) -> Raw<()> {
+        let root = self.root()?;
         #[cfg(target_os = "linux")]
-        {
-            let root = self.root()?;
-            rustix::fs::syncfs(root.fd()).map_err(Fault::os("syncing", root.path()))
-        }
+        let synced = rustix::fs::syncfs(root.fd());
         #[cfg(not(target_os = "linux"))]
-        {
+        let synced = {
             rustix::fs::sync();
             Ok(())
-        }
+        };
+        synced.map_err(Fault::os("syncing", root.path()))
     }
 
     fn reach(&self) -> Reach {
@@ -119,14 +118,14 @@ impl Driver {
     /// Reads a key without waiting for anything; `None` where that cannot be done.
     #[cfg(target_os = "linux")]
     pub(crate) fn get_in_place(&self, spot: &Spot) -> Option<Raw<Option<Live>>> {
-        use crate::key_file::{OPEN_KEY, decode_at, joined};
-        use crate::linux::{Cached, read_cached};
+        use crate::key_file::{OPEN_KEY, decode_at};
+        use crate::linux::{Cached, path_of, read_cached};
         let root = match self.roots.get() {
             Ok(root) => root,
             Err(fault) => return Some(Err(fault)),
         };
         let name = spot.hash.file_name();
-        let path = joined(&spot.folder, name.as_str());
+        let path = path_of(&spot.folder, name.as_str());
         match read_cached(root.fd(), &path, OPEN_KEY) {
             Cached::Unsure => None,
             Cached::Missing => Some(Ok(None)),
@@ -434,4 +433,105 @@ impl Old {
 /// The version of a value is the value (`C2`).
 pub(crate) fn version_of(data: &Bytes) -> Version {
     Version::new(data.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    use larder_core::{DeleteOptions, Namespace, NamespacedStore, Store, StoreExt};
+
+    use super::*;
+    use crate::FileStore;
+    use crate::replace::synced::count;
+
+    async fn open(root: &Path, durability: Durability) -> FileStore {
+        FileStore::builder(root).durability(durability).build().await.unwrap()
+    }
+
+    fn file(root: &Path, segments: &[&str], key: &str) -> PathBuf {
+        let path = FolderPath::of(&Namespace::from_segments(segments).unwrap(), false);
+        root.join(path.as_str()).join(KeyHash::of(key).file_name().as_str())
+    }
+
+    #[tokio::test]
+    async fn power_loss_syncs_the_file_its_folder_and_once_the_chain_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let store = open(&root, Durability::PowerLoss).await;
+        let before = count(folder.path());
+        let child = store.with_path(&["a", "b"]).unwrap();
+        child.set("key", "v").await.unwrap();
+        let (a, b) = (root.join("a"), root.join("a/b"));
+        assert_eq!(count(&file(&root, &["a", "b"], "key")), 1);
+        assert_eq!((count(&b), count(&a), count(&root)), (1, 1, 1));
+        assert_eq!(count(folder.path()), before + 1);
+
+        child.set("key", "v").await.unwrap();
+        assert_eq!(count(&file(&root, &["a", "b"], "key")), 1);
+        assert_eq!((count(&b), count(&a), count(&root)), (2, 1, 1));
+
+        child.delete("key").await.unwrap();
+        assert_eq!(count(&b), 3);
+        // Another process made this folder, and may have died before it synced it.
+        std::fs::create_dir(root.join("c")).unwrap();
+        store.with_path(&["c"]).unwrap().set("key", "v").await.unwrap();
+        assert_eq!((count(&root.join("c")), count(&root)), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_was_made_anew_is_linked_durably_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        let child = store.with_path(&["a"]).unwrap();
+        child.set("key", "v").await.unwrap();
+        let before = count(folder.path());
+        child.set("key", "v").await.unwrap();
+        assert_eq!(count(folder.path()), before);
+        // The new folder may well have the inode of the old one.
+        std::fs::remove_dir_all(folder.path().join("a")).unwrap();
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        child.set("key", "v").await.unwrap();
+        assert_eq!(count(folder.path()), before + 1);
+    }
+
+    #[tokio::test]
+    async fn a_renewal_syncs_the_value_and_not_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        store.set("key", "v").ttl(Duration::from_secs(60)).await.unwrap();
+        let before = count(folder.path());
+        store.get("key").renew_for(Duration::from_secs(90)).await.unwrap();
+        assert_eq!(count(&file(folder.path(), &[], "key")), 1);
+        store.update_expiry("key", Expiry::Never).await.unwrap();
+        assert_eq!(count(&file(folder.path(), &[], "key")), 1);
+        assert_eq!(count(folder.path()), before);
+    }
+
+    #[tokio::test]
+    async fn clearing_syncs_what_it_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        store.set("key", "v").await.unwrap();
+        let before = count(folder.path());
+        store.delete_all().await.unwrap();
+        assert_eq!(count(folder.path()), before + 1);
+        store.set("key", "v").await.unwrap();
+        let before = count(folder.path());
+        assert_eq!(store.delete_prefix("k").await.unwrap(), 1);
+        assert_eq!(count(folder.path()), before + 1);
+    }
+
+    #[tokio::test]
+    async fn process_crash_syncs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::ProcessCrash).await;
+        let child = store.with_path(&["a"]).unwrap();
+        child.set("key", "v").await.unwrap();
+        child.set("other", "v").await.unwrap();
+        child.delete_opts("key", DeleteOptions::default()).await.unwrap();
+        assert_eq!(count(&file(folder.path(), &["a"], "other")), 0);
+        assert_eq!((count(&folder.path().join("a")), count(folder.path())), (0, 0));
+    }
 }

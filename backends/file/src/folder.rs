@@ -135,7 +135,7 @@ impl Root {
         match opened {
             Ok(folder) => Ok(Some(folder)),
             Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP | Errno::NOTDIR) => {
+            Err(errno) if errno == Errno::NOTDIR || is_link(errno) => {
                 Err(Fault::NotAFolder { place: self.place(path, "") })
             }
             Err(errno) => Err(Fault::os("opening", &self.place(path, ""))(errno)),
@@ -171,6 +171,15 @@ pub(crate) fn open_at(
     rustix::io::retry_on_intr(|| {
         rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
     })
+}
+
+/// Tells whether opening failed because of a symlink; the BSDs have words of their own for that.
+pub(crate) fn is_link(errno: Errno) -> bool {
+    #[cfg(target_os = "netbsd")]
+    if errno == Errno::FTYPE {
+        return true;
+    }
+    matches!(errno, Errno::LOOP | Errno::MLINK)
 }
 
 /// Makes a folder that is its owner's alone, whatever the umask; one that exists is left as it is.

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::error::{Fault, Raw};
-use crate::folder::{Root, is_file, open_at};
+use crate::folder::{Root, is_file, is_link, open_at};
 use crate::layout::{FolderPath, KeyHash};
 use crate::record::{self, Head, MAX_HEAD_LEN, Record};
 
@@ -29,7 +29,7 @@ impl KeyFile {
         let name = hash.file_name();
         #[cfg(target_os = "linux")]
         {
-            let whole = joined(path, name.as_str());
+            let whole = crate::linux::path_of(path, name.as_str());
             if let Some(opened) = crate::linux::open(root.fd(), &whole, OPEN_KEY) {
                 return Self::opened(opened, || root.place(path, name.as_str()));
             }
@@ -61,7 +61,10 @@ impl KeyFile {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             // A symlink; a socket, or a device without a driver.
-            Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => {
+            Err(errno)
+                if is_link(errno)
+                    || matches!(errno, Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP) =>
+            {
                 return Err(Fault::NotAFile { place: place() });
             }
             Err(Errno::NOTDIR) => return Err(Fault::NotAFolder { place: place() }),
@@ -117,11 +120,6 @@ impl KeyFile {
         bytes.truncate(len);
         Ok(bytes)
     }
-}
-
-/// The path of a file relative to the root.
-pub(crate) fn joined(folder: &FolderPath, name: &str) -> String {
-    if folder.is_root() { name.to_owned() } else { format!("{}/{name}", folder.as_str()) }
 }
 
 /// A whole record that was read elsewhere.

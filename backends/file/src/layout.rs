@@ -159,10 +159,6 @@ impl FolderPath {
         &self.parts
     }
 
-    pub(crate) fn is_root(&self) -> bool {
-        self.parts.is_empty()
-    }
-
     /// The path relative to the root; empty for the root.
     pub(crate) fn as_str(&self) -> &str {
         &self.joined

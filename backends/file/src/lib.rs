@@ -70,6 +70,8 @@ mod replace;
 mod store;
 #[cfg(unix)]
 mod task;
+#[cfg(not(unix))]
+mod unsupported;
 #[cfg(unix)]
 mod walk;
 
@@ -77,3 +79,5 @@ mod walk;
 pub use config::FileStoreBuilder;
 #[cfg(unix)]
 pub use store::FileStore;
+#[cfg(not(unix))]
+pub use unsupported::{FileStore, FileStoreBuilder};

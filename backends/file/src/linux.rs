@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::folder::is_file;
+use crate::layout::FolderPath;
 
 /// A path of this length or more is refused by the kernel.
 const PATH_MAX: usize = 4096;
@@ -27,6 +28,14 @@ pub(crate) fn open(
     flags: OFlags,
 ) -> Option<rustix::io::Result<OwnedFd>> {
     open_with(root, path, flags, BELOW)
+}
+
+/// The path of a file relative to the root.
+pub(crate) fn path_of(folder: &FolderPath, name: &str) -> String {
+    match folder.as_str() {
+        "" => name.to_owned(),
+        folder => format!("{folder}/{name}"),
+    }
 }
 
 fn open_with(

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::error::{Fault, Raw};
-use crate::folder::{FileId, Root, Roots, TRIES, is_file, open_at};
+use crate::folder::{FileId, Root, Roots, TRIES, is_file, is_link, open_at};
 use crate::layout::{STRIPES, Stripe};
 use crate::replace::{Temp, harmless};
 
@@ -169,7 +169,7 @@ impl LockFile {
                     return Ok(Self { fd, id, root, kept: Arc::clone(kept) });
                 }
                 Err(Errno::NOENT) => Self::make(root, stripe, &name).map_err(failed())?,
-                Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
+                Err(errno) if is_link(errno) || matches!(errno, Errno::ISDIR | Errno::NXIO) => {
                     return Err(Fault::NotAFile { place });
                 }
                 Err(errno) => return Err(failed()(errno)),

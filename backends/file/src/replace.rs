@@ -273,6 +273,8 @@ fn rename_new(folder: BorrowedFd<'_>, old: &str, new: &str) -> rustix::io::Resul
 
 /// Waits until the disk has a file's or folder's content.
 pub(crate) fn sync(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    #[cfg(test)]
+    synced::note(fd);
     // There a plain sync leaves the data in the drive's cache.
     #[cfg(target_vendor = "apple")]
     if rustix::fs::fcntl_fullfsync(fd).is_ok() {
@@ -301,4 +303,120 @@ fn unique() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let start = START.get_or_init(|| RandomState::new().hash_one(std::process::id()));
     start.wrapping_add(NEXT.fetch_add(1, Relaxed))
+}
+
+/// What was synced, for tests.
+#[cfg(test)]
+pub(crate) mod synced {
+    use std::fs::{File, Metadata};
+    use std::os::fd::BorrowedFd;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::time::SystemTime;
+
+    /// Numbers are given again; the time of birth tells the new one from the old.
+    type Identity = (u64, u64, Option<SystemTime>);
+
+    static SYNCED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+    fn identity(metadata: &Metadata) -> Identity {
+        (metadata.dev(), metadata.ino(), metadata.created().ok())
+    }
+
+    pub(super) fn note(fd: BorrowedFd<'_>) {
+        let file = File::from(fd.try_clone_to_owned().unwrap());
+        SYNCED.lock().unwrap().push(identity(&file.metadata().unwrap()));
+    }
+
+    /// How often a file or folder was synced so far.
+    pub(crate) fn count(path: &Path) -> usize {
+        let own = identity(&path.metadata().unwrap());
+        SYNCED.lock().unwrap().iter().filter(|synced| **synced == own).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+
+    /// Writes a file in each of the ways that there are, whatever the file system offers.
+    fn each_way(test: impl Fn(&Path, &dyn Fn(&[u8]) -> Temp<'static>)) {
+        for is_named in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Box::leak(Box::new(Root::open(folder.path()).unwrap()));
+            let stripe = KeyHash::of("key").stripe();
+            let write = |content: &[u8]| {
+                if !is_named {
+                    return Temp::write(root, root.fd(), stripe, [content, b"!"], true).unwrap();
+                }
+                let mut temp = Temp::named(root.fd(), stripe).unwrap();
+                temp.fill([content, b"!"], true).unwrap();
+                temp
+            };
+            test(folder.path(), &write);
+        }
+    }
+
+    #[test]
+    fn a_file_gets_its_name_and_replaces_another() {
+        each_way(|folder, write| {
+            let place = || folder.join("key");
+            for content in ["first", "second", "third"] {
+                write(content.as_bytes()).replace("key", place).unwrap();
+                assert_eq!(std::fs::read_to_string(place()).unwrap(), format!("{content}!"));
+                assert_eq!(names(folder), ["key"]);
+            }
+            assert!(!write(b"fourth").publish_new("key").unwrap());
+            assert!(write(b"fourth").publish_new("other").unwrap());
+            assert_eq!(std::fs::read_to_string(place()).unwrap(), "third!");
+            assert_eq!(names(folder), ["key", "other"]);
+        });
+    }
+
+    #[test]
+    fn a_file_that_gets_no_name_is_gone() {
+        each_way(|folder, write| {
+            drop(write(b"unused"));
+            let mut shown = write(b"shown");
+            let name = shown.show().unwrap();
+            assert_eq!(names(folder), [&*name]);
+            assert!(Stripe::of_temp(name.as_bytes()).is_some());
+            drop(shown);
+            assert_eq!(names(folder), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn what_is_no_file_keeps_its_place() {
+        each_way(|folder, write| {
+            let place = || folder.join("key");
+            std::fs::create_dir(place()).unwrap();
+            let fault = write(b"new").replace("key", place).unwrap_err();
+            assert!(matches!(fault, Fault::NotAFile { .. }), "{fault:?}");
+            // Also when it appeared after the look.
+            let errno = write(b"new").rename_over("key").unwrap_err();
+            assert!(matches!(errno, Errno::ISDIR | Errno::PERM), "{errno:?}");
+            assert!(place().is_dir());
+            assert_eq!(names(folder), ["key"]);
+        });
+    }
+
+    #[test]
+    fn a_small_file_system_question_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::open(folder.path()).unwrap();
+        assert!(!Temp::folds_case(&root) || cfg!(target_vendor = "apple"));
+        assert_eq!(names(folder.path()), [""; 0]);
+    }
 }

@@ -197,6 +197,13 @@ impl FileStore {
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 
+    /// What a test of the parts below needs.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (Arc<Driver>, Node, Arc<InProgress>) {
+        let call = self.begin_keyless("test").expect("an open store");
+        (Arc::clone(&self.driver), self.node(), call)
+    }
+
     fn check_page(limit: usize) -> Result<()> {
         if limit > 0 {
             return Ok(());

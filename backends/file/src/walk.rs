@@ -416,3 +416,32 @@ fn remove_folder(root: &Root, node: &Node) -> Raw<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use larder_core::{ManualClock, StoreExt};
+
+    use super::*;
+    use crate::FileStore;
+
+    #[tokio::test]
+    async fn what_was_written_since_the_look_is_not_purged() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new();
+        let store = FileStore::builder(folder.path()).clock(clock.clone()).build().await.unwrap();
+        store.set("fresh", "old").ttl(Duration::from_secs(1)).await.unwrap();
+        store.set("dead", "old").ttl(Duration::from_secs(1)).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+
+        let (driver, node, call) = store.parts();
+        let hashes = vec![KeyHash::of("fresh"), KeyHash::of("dead")];
+        assert_eq!(driver.expired(&node.path, hashes.clone()).unwrap(), hashes);
+        store.set("fresh", "new").await.unwrap();
+        let targets = hashes.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
+        assert_eq!(driver.remove(&call, &node, targets, Which::Expired).await.unwrap(), 1);
+        assert_eq!(store.get("fresh").await.unwrap().unwrap(), "new");
+        assert_eq!(store.get("dead").await.unwrap(), None);
+    }
+}

@@ -50,6 +50,7 @@ async fn a_writer_that_waits_too_long_gives_up() {
     store.set("key", "new").await.unwrap();
 }
 
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn closing_frees_every_descriptor() {
     let folder = tempfile::tempdir().unwrap();
