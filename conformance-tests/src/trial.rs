@@ -164,6 +164,15 @@ impl Trial {
         }
     }
 
+    /// Skips the case where the machine has taken so long that a key which was set at `since`, to live
+    /// for `ttl`, may be dead before the case has done what it needed it for.
+    pub(crate) fn expect_in_time(&self, since: Instant, ttl: Duration) -> Verdict {
+        if !self.exact_time() && since.elapsed() >= ttl {
+            return Err(Stop::skip("the machine was too slow to act on a key before its death"));
+        }
+        Ok(())
+    }
+
     /// Sees that `key`, whose life has run out, is missing; where the clock is a server's, with some
     /// patience.
     pub(crate) async fn expect_gone(&self, store: &dyn Store, key: &str) -> Verdict {
