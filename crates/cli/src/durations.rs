@@ -3,21 +3,16 @@ use std::time::Duration;
 use larder::{ExpiresIn, Expiry};
 
 /// Reads a duration: `1h30m`, `90s`, `250ms`, or a bare number of seconds, which may have a
-/// fraction. Zero is refused: what lives for no time is better deleted.
+/// fraction. Zero is taken: what lives for no time is gone at once (`E2`).
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text.starts_with('-') {
         return Err("a duration is not negative".to_owned());
     }
-    let duration = match seconds(text) {
-        Some(duration) => duration?,
-        None => humantime::parse_duration(text)
-            .map_err(|_| "not a duration: write 1h30m, 90s, 250ms, or seconds".to_owned())?,
-    };
-    if duration.is_zero() {
-        return Err("a duration is more than zero".to_owned());
-    }
-    Ok(duration)
+    seconds(text).unwrap_or_else(|| {
+        humantime::parse_duration(text)
+            .map_err(|_| "not a duration: write 1h30m, 90s, 250ms, or seconds".to_owned())
+    })
 }
 
 /// Reads a duration or `never`.
@@ -88,9 +83,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
-        for text in ["", "0", "0.0", "0s", "-1", "-1h", "1.", ".5", "soon", "1e3", "5 x"] {
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "-1", "-1h", "-0", "1.", ".5", "soon", "1e3", "5 x"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+        for zero in ["0", "0.0", "0s"] {
+            assert_eq!(parse(zero), Ok(Duration::ZERO));
         }
         assert!(parse("99999999999999999999").is_err());
         assert_eq!(parse_or_never("never"), Ok(Expiry::Never));

@@ -160,8 +160,15 @@ fn expire(larder: &Larder) {
     larder.run(&["expire", "k", "never"]).ok();
     assert_eq!(larder.run(&["ttl", "k"]).ok().text(), "never\n");
     larder.run(&["expire", "absent", "1h"]).expect(1, "missing");
-    larder.run(&["expire", "k", "0"]).expect(2, "usage");
     larder.run(&["expire", "k", "-1"]).expect(2, "usage");
+    larder.run(&["expire", "k", "0"]).ok();
+    larder.run(&["get", "k"]).expect(1, "missing");
+    larder.run(&["set", "k", "v"]).ok();
+    larder.run(&["set", "k", "w", "--ttl", "0"]).ok();
+    larder.run(&["get", "k"]).expect(1, "missing");
+    larder.run(&["set", "k", "v", "--ttl", "1h"]).ok();
+    assert_eq!(larder.run(&["get", "k", "--renew-for", "0"]).ok().text(), "v");
+    larder.run(&["get", "k"]).expect(1, "missing");
 }
 
 fn incr(larder: &Larder) {

@@ -100,7 +100,8 @@ async fn share(store: Arc<dyn NamespacedStore>, mut litestar: Litestar) {
     assert_eq!(store.get(session).await.unwrap(), None);
 
     // Plain values, hostile keys included.
-    for (key, value) in [("", "empty key"), ("a/../b:c", "path"), ("ключ 😀\n", ""), ("*", "glob")] {
+    for (key, value) in [("", "empty key"), ("a/../b:c", "path"), ("ключ 😀\n", ""), ("*", "glob")]
+    {
         litestar.call(json!({"do": "set", "key": key, "value": value}));
         assert_eq!(store.get(key).await.unwrap().unwrap(), value);
         assert_eq!(store.expires_in(key).await.unwrap(), ExpiresIn::Never);
