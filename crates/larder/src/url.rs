@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::backends::Config;
 use crate::options::Options;
-use crate::{Error, ErrorKind, Namespace, NamespacedStore, Result, redact};
+use crate::{Clock, Error, ErrorKind, Namespace, NamespacedStore, Result, redact};
 
 /// The schemes there are, compiled in or not.
 const SCHEMES: &str = "memory:, file:PATH, sled:PATH, redis://…, rediss://…";
@@ -28,6 +28,7 @@ pub struct StoreUrl {
     redacted: String,
     config: Config,
     namespace: Namespace,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl StoreUrl {
@@ -53,7 +54,7 @@ impl StoreUrl {
                 invalid(format!("unknown scheme {}; known are {SCHEMES}", name(scheme)))
             })?;
         options.finish()?;
-        Ok(Self { redacted: redact(url), config, namespace })
+        Ok(Self { redacted: redact(url), config, namespace, clock: None })
     }
 
     /// The backend's name: `memory`, `file`, `sled` or `redis`.
@@ -87,12 +88,20 @@ impl StoreUrl {
         self
     }
 
+    /// The same store on another clock than the system's; opening a Redis store, which trusts its
+    /// server's clock alone, is then `InvalidConfig` (`E7`).
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
     /// Opens the store.
     ///
     /// # Errors
     /// As [`open`](crate::open()).
     pub async fn open(&self) -> Result<Arc<dyn NamespacedStore>> {
-        self.config.open(&self.namespace).await
+        self.config.open(&self.namespace, self.clock.clone()).await
     }
 }
 

@@ -173,3 +173,29 @@ mod on_disk {
         }
     }
 }
+
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn a_clock_of_ones_own_decides_what_has_expired() {
+    use std::time::Duration;
+    let clock = larder::ManualClock::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut urls = Vec::new();
+    if cfg!(feature = "memory") {
+        urls.push("memory:".to_owned());
+    }
+    for (on, scheme) in [(cfg!(feature = "file"), "file"), (cfg!(feature = "sled"), "sled")] {
+        if on {
+            urls.push(format!("{scheme}:{}/{scheme}", folder.path().display()));
+        }
+    }
+    for url in urls {
+        let store = StoreUrl::parse(&url).unwrap().with_clock(clock.clone()).open().await.unwrap();
+        store.set("k", "v").ttl(Duration::from_secs(1)).await.unwrap();
+        clock.advance(Duration::from_millis(999));
+        assert!(store.exists("k").await.unwrap(), "{url}");
+        clock.advance(Duration::from_millis(1));
+        assert!(!store.exists("k").await.unwrap(), "{url}");
+        store.close().await.unwrap();
+    }
+}

@@ -6,7 +6,7 @@ use larder_file::FileStore;
 
 use super::path;
 use crate::options::Options;
-use crate::{Durability, NamespacedStore, Result};
+use crate::{Clock, Durability, NamespacedStore, Result};
 
 /// `file:PATH`
 #[derive(Clone)]
@@ -27,13 +27,19 @@ impl FileUrl {
         })
     }
 
-    pub(crate) async fn open(&self) -> Result<Arc<dyn NamespacedStore>> {
+    pub(crate) async fn open(
+        &self,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<Arc<dyn NamespacedStore>> {
         let mut builder = FileStore::builder(&self.path).create(self.create);
         if let Some(durability) = self.durability {
             builder = builder.durability(durability);
         }
         if let Some(limit) = self.lock_timeout {
             builder = builder.lock_timeout(limit);
+        }
+        if let Some(clock) = clock {
+            builder = builder.clock(clock);
         }
         Ok(Arc::new(builder.build().await?))
     }

@@ -5,7 +5,7 @@ use larder_memory::MemoryStore;
 
 use super::invalid;
 use crate::options::Options;
-use crate::{Durability, NamespacedStore, Result};
+use crate::{Clock, Durability, NamespacedStore, Result};
 
 /// `memory:`
 #[derive(Clone)]
@@ -24,10 +24,13 @@ impl MemoryUrl {
         Ok(Self { sweep_every: options.take_duration("sweep_every")? })
     }
 
-    pub(crate) fn open(&self) -> Result<Arc<dyn NamespacedStore>> {
+    pub(crate) fn open(&self, clock: Option<Arc<dyn Clock>>) -> Result<Arc<dyn NamespacedStore>> {
         let mut builder = MemoryStore::builder();
         if let Some(interval) = self.sweep_every {
             builder = builder.sweep_every(interval);
+        }
+        if let Some(clock) = clock {
+            builder = builder.clock(clock);
         }
         Ok(Arc::new(builder.build()?))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::options::Options;
 use crate::rooted::Rooted;
-use crate::{Error, ErrorKind, Namespace, NamespacedStore, Result};
+use crate::{Clock, Error, ErrorKind, Namespace, NamespacedStore, Result};
 
 #[cfg(feature = "file")]
 mod file;
@@ -100,15 +100,23 @@ impl Config {
         }
     }
 
-    pub(crate) async fn open(&self, namespace: &Namespace) -> Result<Arc<dyn NamespacedStore>> {
-        let _ = namespace;
+    pub(crate) async fn open(
+        &self,
+        namespace: &Namespace,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<Arc<dyn NamespacedStore>> {
+        let _ = (namespace, &clock);
         match *self {
             #[cfg(feature = "memory")]
-            Self::Memory(ref url) => Rooted::open(url.open()?, namespace),
+            Self::Memory(ref url) => Rooted::open(url.open(clock)?, namespace),
             #[cfg(feature = "file")]
-            Self::File(ref url) => Rooted::open(url.open().await?, namespace),
+            Self::File(ref url) => Rooted::open(url.open(clock).await?, namespace),
             #[cfg(feature = "sled")]
-            Self::Sled(ref url) => Rooted::open(url.open().await?, namespace),
+            Self::Sled(ref url) => Rooted::open(url.open(clock).await?, namespace),
+            #[cfg(feature = "redis")]
+            Self::Redis(_) if clock.is_some() => {
+                Err(invalid("a Redis store trusts its server's clock alone"))
+            }
             #[cfg(feature = "redis")]
             Self::Redis(ref url) => url.open(namespace).await,
         }

@@ -5,7 +5,7 @@ use larder_sled::SledStore;
 
 use super::path;
 use crate::options::Options;
-use crate::{Durability, NamespacedStore, Result};
+use crate::{Clock, Durability, NamespacedStore, Result};
 
 /// `sled:PATH`
 #[derive(Clone)]
@@ -26,13 +26,19 @@ impl SledUrl {
         })
     }
 
-    pub(crate) async fn open(&self) -> Result<Arc<dyn NamespacedStore>> {
+    pub(crate) async fn open(
+        &self,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<Arc<dyn NamespacedStore>> {
         let mut builder = SledStore::builder(&self.path).create(self.create);
         if let Some(durability) = self.durability {
             builder = builder.durability(durability);
         }
         if let Some(bytes) = self.cache_capacity {
             builder = builder.cache_capacity(bytes);
+        }
+        if let Some(clock) = clock {
+            builder = builder.clock(clock);
         }
         Ok(Arc::new(builder.build().await?))
     }
