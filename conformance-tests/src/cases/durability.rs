@@ -75,6 +75,8 @@ pub(super) async fn namespaces_outlive_the_handle(t: &Trial) -> Verdict {
     if tree.capabilities().list {
         let mut children = all_children(tree, 10).await?;
         children.sort_unstable();
+        // A name may come on several pages.
+        children.dedup();
         ensure!(children == ["*", "a"], "after reopening, the child namespaces are {children:?}");
     }
     leave(view).await
