@@ -30,7 +30,7 @@ impl RedisConnection {
     pub(crate) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         match &mut self.0 {
             Kind::Multiplexed(connection) => connection.send_packed_command(command).await,
-            Kind::Manager(manager) => manager.send_packed_command(command).await,
+            Kind::Manager(manager) => Box::pin(manager.send_packed_command(command)).await,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::connection::RedisConnection;
 use crate::dial::{Server, inspect};
 use crate::error::{Effect, answered, lost, unexpected};
 use crate::keys::PhysicalKey;
-use crate::pool::{Pool, drain};
+use crate::pool::{Pool, Slot, drain};
 use crate::scripts::Script;
 
 /// How commands reach the server.
@@ -40,6 +40,15 @@ impl Borrowed {
         }
     }
 
+    fn lease(&self) -> Result<Lease<'_>> {
+        Ok(Lease {
+            connection: self.get()?,
+            given_up: &self.given_up,
+            response_timeout: Some(self.response_timeout),
+            server: *self.server.read().unwrap_or_else(PoisonError::into_inner),
+        })
+    }
+
     fn get(&self) -> Result<RedisConnection> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
         connection.clone().ok_or_else(|| ErrorKind::Closed.into())
@@ -56,28 +65,36 @@ pub(crate) struct Lease<'a> {
 }
 
 impl Driver {
-    /// A connection to send one or more commands on.
-    pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
+    /// A connection to send one or more commands on, if one is there.
+    fn ready(&self) -> Option<Lease<'_>> {
         match self {
             Self::Owned(pool) => {
                 let slot = pool.slot();
-                let (connection, server) = match slot.ready() {
-                    Some(ready) => ready,
-                    None => slot.connect(pool.dialer()).await?,
-                };
-                Ok(Lease {
-                    connection,
-                    given_up: &slot.given_up,
-                    response_timeout: None,
-                    server: Some(server),
-                })
+                slot.ready().map(|ready| Lease::owned(ready, slot))
             }
-            Self::Borrowed(borrowed) => Ok(Lease {
-                connection: borrowed.get()?,
-                given_up: &borrowed.given_up,
-                response_timeout: Some(borrowed.response_timeout),
-                server: *borrowed.server.read().unwrap_or_else(PoisonError::into_inner),
-            }),
+            Self::Borrowed(borrowed) => borrowed.lease().ok(),
+        }
+    }
+
+    /// A connection to send one or more commands on, made if need be.
+    async fn make(&self) -> Result<Lease<'_>> {
+        match self {
+            Self::Owned(pool) => {
+                let slot = pool.slot();
+                Ok(Lease::owned(slot.connect(pool.dialer()).await?, slot))
+            }
+            Self::Borrowed(borrowed) => borrowed.lease(),
+        }
+    }
+
+    /// As `ready`, or else `make`.
+    //
+    // What is seldom done is boxed, here and below: a call's future holds room for all that it may
+    // do, and it is allocated for each call.
+    pub(crate) async fn lease(&self) -> Result<Lease<'_>> {
+        match self.ready() {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.make()).await,
         }
     }
 
@@ -160,7 +177,12 @@ impl fmt::Debug for Driver {
     }
 }
 
-impl Lease<'_> {
+impl<'a> Lease<'a> {
+    fn owned((connection, server): (RedisConnection, Server), slot: &'a Slot) -> Self {
+        let given_up = &slot.given_up;
+        Self { connection, given_up, response_timeout: None, server: Some(server) }
+    }
+
     pub(crate) fn into_connection(self) -> RedisConnection {
         self.connection
     }
@@ -216,7 +238,11 @@ impl Lease<'_> {
     async fn send(&mut self, command: &Cmd, effect: Effect) -> Result<Value> {
         let watch = GivenUp::watch(self.given_up, effect);
         let sending = self.connection.send(command);
-        watch.settle(within(self.response_timeout, sending).await)
+        let outcome = match self.response_timeout {
+            None => sending.await,
+            limit => Box::pin(within(limit, sending)).await,
+        };
+        watch.settle(outcome)
     }
 }
 

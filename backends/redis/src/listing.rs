@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use larder_core::{
     Cursor, CursorScope, Error, ErrorKind, ListPage, Namespace, NamespacePage, Result,
 };
@@ -202,6 +204,7 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
         let position = position.filter(|position| position.server == server);
         let position = position.unwrap_or_else(|| Position::start(server));
         let (names, next) = self.walk(&mut lease, position, limit).await?;
+        let names = names.into_iter().collect();
         if lease.server().await? != server {
             let start = Position::start(server).encode();
             return Ok((names, Some(self.scope.seal(&start))));
@@ -214,16 +217,18 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
         lease: &mut Lease<'_>,
         position: Position,
         limit: usize,
-    ) -> Result<(Vec<String>, Option<Position>)> {
+    ) -> Result<(BTreeSet<String>, Option<Position>)> {
         let Position { server, mut from, mut rest } = position;
-        let mut names = Vec::new();
+        let mut names = BTreeSet::new();
         // A little less than there is room for, so that a stretch seldom has to be walked twice.
         let mut count = (limit - limit / 8).min(COUNT);
         for _ in 0..SCANS {
-            let (mut found, to) = match &rest {
+            let (found, to) = match &rest {
                 None => self.scan(lease, from, count).await?,
                 Some(rest) => (self.rescan(lease, from, rest, count).await?, rest.to),
             };
+            let mut found: Vec<String> =
+                found.into_iter().filter(|name| !names.contains(name)).collect();
             found.sort_unstable();
             found.dedup();
             let room = limit - names.len();
@@ -231,14 +236,14 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
                 found.truncate(room);
                 // There was room for one at least.
                 rest = found.last().map(|last| Rest { to, last: last.clone() });
-                names.append(&mut found);
+                names.extend(found);
                 return Ok((names, Some(Position { server, from, rest })));
             }
             if found.is_empty() {
                 // Much else lies between: wider steps, which need not be walked again.
                 count = (count * 2).min(COUNT);
             }
-            names.append(&mut found);
+            names.extend(found);
             (from, rest) = (to, None);
             if from == 0 {
                 return Ok((names, None));
