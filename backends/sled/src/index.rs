@@ -10,6 +10,7 @@
 use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
+use larder_core::Deadline;
 use sled::Tree;
 
 /// A slot is 2^23 µs, 8.4 s.
@@ -20,8 +21,8 @@ const SLOT_LEN: usize = 8;
 pub(crate) struct Slot(i64);
 
 impl Slot {
-    pub(crate) fn of(moment: DateTime<Utc>) -> Self {
-        Self(moment.timestamp_micros() >> SLOT_BITS)
+    pub(crate) fn of(deadline: Deadline) -> Self {
+        Self(deadline.as_micros() >> SLOT_BITS)
     }
 
     /// Eight bytes in the order of time: the sign bit is turned over, for years before 1970.
@@ -65,7 +66,7 @@ impl ExpiryIndex {
         from: &[u8],
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = sled::Result<Due>> {
-        let end = Slot(Slot::of(now).0 + 1).to_bytes();
+        let end = Slot((now.timestamp_micros() >> SLOT_BITS) + 1).to_bytes();
         let range = if from < &end[..] {
             self.0.range::<&[u8], _>((Bound::Included(from), Bound::Excluded(&end[..])))
         } else {
@@ -96,13 +97,14 @@ mod tests {
     use super::*;
 
     fn at(micros: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(micros).unwrap()
+        Deadline::from_micros(micros).to_datetime()
     }
 
     #[test]
     fn slots_keep_the_order_of_time_across_the_epoch() {
         let moments = [i64::from(i32::MIN) * 1_000_000, -1, 0, 1 << SLOT_BITS, 1 << 40];
-        let slots: Vec<_> = moments.iter().map(|m| Slot::of(at(*m)).to_bytes()).collect();
+        let slots: Vec<_> =
+            moments.iter().map(|m| Slot::of(Deadline::from_micros(*m)).to_bytes()).collect();
         assert!(slots.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
@@ -111,15 +113,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let db = sled::Config::new().path(directory.path()).flush_every_ms(None).open().unwrap();
         let index = ExpiryIndex::new(db.open_tree("index").unwrap());
-        let deadline = at(5 << SLOT_BITS) + chrono::TimeDelta::microseconds(7);
+        let deadline = Deadline::from_micros((5 << SLOT_BITS) + 7);
         index.insert(Slot::of(deadline), b"k").unwrap();
         let due = |now| index.due(&[], now).map(Result::unwrap).count();
         assert_eq!(due(at((5 << SLOT_BITS) - 1)), 0);
         assert_eq!(due(at(5 << SLOT_BITS)), 1);
-        assert_eq!(due(deadline), 1);
-        let entry = index.due(&[], deadline).next().unwrap().unwrap();
+        assert_eq!(due(deadline.to_datetime()), 1);
+        let entry = index.due(&[], deadline.to_datetime()).next().unwrap().unwrap();
         assert_eq!(entry.parts(), Some((Slot::of(deadline), &b"k"[..])));
         let rest = crate::keyspace::successor(entry.as_bytes());
-        assert_eq!(index.due(&rest, deadline).count(), 0);
+        assert_eq!(index.due(&rest, deadline.to_datetime()).count(), 0);
     }
 }

@@ -44,6 +44,21 @@ pub(crate) fn physical(prefix: &[u8], key: &str) -> Vec<u8> {
     physical
 }
 
+/// Hands the physical key of `key` to `f`, without an allocation where it is short.
+#[inline]
+pub(crate) fn with_physical<T>(prefix: &[u8], key: &str, f: impl FnOnce(&[u8]) -> T) -> T {
+    let mut short = [OWN; 96];
+    let len = prefix.len() + 1 + key.len();
+    match short.get_mut(..len) {
+        Some(bytes) => {
+            bytes[..prefix.len()].copy_from_slice(prefix);
+            bytes[prefix.len() + 1..].copy_from_slice(key.as_bytes());
+            f(bytes)
+        }
+        None => f(&physical(prefix, key)),
+    }
+}
+
 /// The key that a physical one of this namespace stands for; `None` for one that we never write.
 pub(crate) fn logical<'p>(prefix: &[u8], physical: &'p [u8]) -> Option<&'p str> {
     let (&OWN, key) = physical.strip_prefix(prefix)?.split_first()? else { return None };

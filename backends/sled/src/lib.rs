@@ -9,6 +9,7 @@ mod flush;
 mod index;
 mod keyspace;
 mod path;
+mod record;
 mod records;
 mod shared;
 mod store;

@@ -2,14 +2,13 @@
 //! thread that calls it.
 
 use chrono::{DateTime, Utc};
-use larder_core::{
-    Bytes, Condition, Error, Expiry, RecordReader, Resolved, Result, SetOptions, StorageObject,
-};
+use larder_core::{Condition, Deadline, Error, Expiry, Resolved, Result, SetOptions};
 use sled::{IVec, Tree};
 
 use crate::error::SledError;
 use crate::index::{ExpiryIndex, Slot};
 use crate::keyspace::{self, KeyRange};
+use crate::record::{self, Live, Record};
 
 /// The tree of records, and the index of their deadlines.
 ///
@@ -24,39 +23,39 @@ pub(crate) struct Records {
 }
 
 /// What lies under a key, at one moment.
-enum Current {
+enum Current<'r> {
     /// Nothing, or a record that has expired.
     Absent,
-    Live(StorageObject),
-    /// Something that cannot be decoded: there, but not read (`R4`).
+    Live(Record<'r>),
+    /// Something that cannot be read: there, and equal to nothing (`R4`).
     Corrupt,
 }
 
-impl Current {
-    fn of(record: Option<&IVec>, now: DateTime<Utc>) -> Self {
-        match record.map(decode) {
+impl<'r> Current<'r> {
+    fn of(bytes: Option<&'r IVec>, now: DateTime<Utc>) -> Self {
+        match bytes.map(|bytes| Record::read(bytes)) {
             None => Self::Absent,
-            Some(Ok(object)) if object.is_expired(now) => Self::Absent,
-            Some(Ok(object)) => Self::Live(object),
+            Some(Ok(record)) if record.is_expired(now) => Self::Absent,
+            Some(Ok(record)) => Self::Live(record),
             Some(Err(_)) => Self::Corrupt,
         }
     }
 
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
     fn meets(&self, condition: &Condition) -> bool {
-        match condition {
-            Condition::Any => true,
-            Condition::Absent => matches!(self, Self::Absent),
-            Condition::Present => !matches!(self, Self::Absent),
-            Condition::Matches(version) => {
-                matches!(self, Self::Live(object) if object.data == version.as_bytes())
-            }
-            _ => false,
+        match self {
+            Self::Absent => condition.holds(None),
+            Self::Live(record) => condition.holds(Some(record.data)),
+            Self::Corrupt => !matches!(condition, Condition::Absent | Condition::Matches(_)),
         }
     }
 
-    fn expires_at(&self) -> Option<DateTime<Utc>> {
+    fn expires_at(&self) -> Option<Deadline> {
         match self {
-            Self::Live(object) => object.expires_at,
+            Self::Live(record) => record.expires_at,
             Self::Absent | Self::Corrupt => None,
         }
     }
@@ -65,7 +64,7 @@ impl Current {
 /// What a change of expiry found, and whether it wrote.
 pub(crate) struct Renewal {
     /// The record as it is now; `None` when there is no live one.
-    pub(crate) live: Option<StorageObject>,
+    pub(crate) live: Option<Live>,
     pub(crate) wrote: bool,
 }
 
@@ -86,31 +85,30 @@ impl Records {
         self.tree.get(physical).map_err(driver)
     }
 
-    /// The record, unless it is missing or has expired; the clock is read only where that matters.
-    pub(crate) fn get(
+    /// Reads a record, unless it is missing or past its deadline, and gives what `take` makes of it.
+    #[inline]
+    pub(crate) fn get<T>(
         &self,
         physical: &[u8],
-        now: impl FnOnce() -> DateTime<Utc>,
-    ) -> Result<Option<StorageObject>> {
-        let Some(record) = self.raw(physical)? else { return Ok(None) };
-        let object = decode(&record)?;
-        if object.expires_at.is_some() && object.is_expired(now()) {
-            return Ok(None);
-        }
-        Ok(Some(object))
+        is_past: impl FnOnce(Deadline) -> bool,
+        take: impl FnOnce(&IVec, Record<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let Some(bytes) = self.raw(physical)? else { return Ok(None) };
+        let record = Record::read(&bytes)?;
+        Ok(if record.expires_at.is_some_and(is_past) { None } else { Some(take(&bytes, record)) })
     }
 
     /// Sets a value, and tells whether the condition held.
     pub(crate) fn set(
         &self,
         physical: &[u8],
-        value: &Bytes,
+        value: &[u8],
         options: &SetOptions,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let resolved = options.expiry.resolve(now);
         if options.condition == Condition::Any && resolved != Resolved::Keep {
-            self.replace(physical, record(value, resolved, None))?;
+            self.replace(physical, New::of(value, resolved, None))?;
             return Ok(true);
         }
         loop {
@@ -119,8 +117,8 @@ impl Records {
             if !current.meets(&options.condition) {
                 return Ok(false);
             }
-            let new = record(value, resolved, current.expires_at());
-            if self.swap(physical, old.as_ref(), new.as_ref())? {
+            let new = New::of(value, resolved, current.expires_at());
+            if self.swap(physical, old.as_ref(), new)? {
                 return Ok(true);
             }
         }
@@ -136,9 +134,11 @@ impl Records {
         match condition {
             Condition::Any | Condition::Present => {
                 let old = self.replace(physical, None)?;
-                Ok(!matches!(Current::of(old.as_ref(), now), Current::Absent))
+                Ok(!Current::of(old.as_ref(), now).is_absent())
             }
-            Condition::Matches(_) => loop {
+            // A key that is absent has nothing to delete.
+            Condition::Absent => Ok(false),
+            _ => loop {
                 let old = self.raw(physical)?;
                 if !Current::of(old.as_ref(), now).meets(condition) {
                     return Ok(false);
@@ -147,8 +147,6 @@ impl Records {
                     return Ok(true);
                 }
             },
-            // A key that is absent has nothing to delete.
-            _ => Ok(false),
         }
     }
 
@@ -165,34 +163,30 @@ impl Records {
             let Some(old) = self.raw(physical)? else {
                 return Ok(Renewal { live: None, wrote: false });
             };
-            let mut object = decode(&old)?;
-            if object.is_expired(now) {
+            let record = Record::read(&old)?;
+            if record.is_expired(now) {
                 return Ok(Renewal { live: None, wrote: false });
             }
-            let expires_at = match resolved {
-                _ if only_with_expiry && object.expires_at.is_none() => None,
-                Resolved::Keep => object.expires_at,
-                Resolved::Never => None,
-                Resolved::At(deadline) => Some(deadline.to_datetime()),
-                Resolved::Gone => {
-                    if self.swap(physical, Some(&old), None)? {
-                        return Ok(Renewal { live: Some(object), wrote: true });
-                    }
-                    continue;
-                }
+            let mut live = Live::of(&old, record);
+            let new = if only_with_expiry && record.expires_at.is_none() {
+                Some(New { data: record.data, expires_at: None })
+            } else {
+                New::of(record.data, resolved, record.expires_at)
             };
-            if expires_at == object.expires_at {
-                return Ok(Renewal { live: Some(object), wrote: false });
+            if new.as_ref().is_some_and(|new| new.expires_at == record.expires_at) {
+                return Ok(Renewal { live: Some(live), wrote: false });
             }
-            object.expires_at = expires_at;
-            if self.swap(physical, Some(&old), Some(&object))? {
-                return Ok(Renewal { live: Some(object), wrote: true });
+            if let Some(new) = &new {
+                live.expires_at = new.expires_at;
+            }
+            if self.swap(physical, Some(&old), new)? {
+                return Ok(Renewal { live: Some(live), wrote: true });
             }
         }
     }
 
-    /// Walks records in order, and hands each live one's physical key to `visit`, which says where
-    /// to go on.
+    /// Walks up to `steps` records in order, and hands each live one's physical key to `visit`, which
+    /// says where to go on; gives where the next walk begins.
     pub(crate) fn walk(
         &self,
         range: &KeyRange,
@@ -209,7 +203,7 @@ impl Records {
                     return Ok(Some(physical.to_vec()));
                 }
                 left -= 1;
-                if expiry_of(&record).is_ok_and(|expiry| is_live(expiry, now)) {
+                if matches!(Current::of(Some(&record), now), Current::Live(_)) {
                     match visit(&physical) {
                         Walk::On => {}
                         Walk::Seek(Some(key)) => {
@@ -244,7 +238,7 @@ impl Records {
                 return Ok(Slice { removed: live, next: Some(physical.to_vec()) });
             }
             let old = self.replace(&physical, None)?;
-            live += u64::from(!matches!(Current::of(old.as_ref(), now), Current::Absent));
+            live += u64::from(!Current::of(old.as_ref(), now).is_absent());
         }
         Ok(Slice { removed: live, next: None })
     }
@@ -276,14 +270,14 @@ impl Records {
     fn purge_one(&self, slot: Slot, physical: &[u8], now: DateTime<Utc>) -> Result<bool> {
         loop {
             let old = self.raw(physical)?;
-            let expiry = match old.as_ref().map(|record| expiry_of(record)) {
+            let expires_at = match old.as_ref().map(|bytes| Record::read(bytes)) {
                 None => None,
-                Some(Ok(expiry)) => expiry,
+                Some(Ok(record)) => record.expires_at,
                 // Damaged; whether it has expired is not known.
                 Some(Err(_)) => return Ok(false),
             };
-            match expiry {
-                Some(deadline) if deadline <= now => {
+            match expires_at {
+                Some(deadline) if record::is_past(deadline, now) => {
                     // The very bytes that were found expired, or nothing.
                     if self.swap(physical, old.as_ref(), None)? {
                         if Slot::of(deadline) != slot {
@@ -302,10 +296,10 @@ impl Records {
     }
 
     /// Writes whatever was there before, and gives that.
-    fn replace(&self, physical: &[u8], new: Option<StorageObject>) -> Result<Option<IVec>> {
+    fn replace(&self, physical: &[u8], new: Option<New<'_>>) -> Result<Option<IVec>> {
         let slot = self.announce(physical, new.as_ref())?;
         let old = match new {
-            Some(object) => self.tree.insert(physical, &*object.to_bytes()),
+            Some(new) => self.tree.insert(physical, new.to_bytes()),
             None => self.tree.remove(physical),
         }
         .map_err(driver)?;
@@ -314,14 +308,9 @@ impl Records {
     }
 
     /// Writes if the very bytes `old` are there, and tells whether it did.
-    fn swap(
-        &self,
-        physical: &[u8],
-        old: Option<&IVec>,
-        new: Option<&StorageObject>,
-    ) -> Result<bool> {
-        let slot = self.announce(physical, new)?;
-        let new = new.map(|object| IVec::from(&*object.to_bytes()));
+    fn swap(&self, physical: &[u8], old: Option<&IVec>, new: Option<New<'_>>) -> Result<bool> {
+        let slot = self.announce(physical, new.as_ref())?;
+        let new = new.map(|new| new.to_bytes());
         let swapped = self.tree.compare_and_swap(physical, old, new).map_err(driver)?.is_ok();
         if swapped {
             self.settle(physical, old, slot)?;
@@ -330,8 +319,8 @@ impl Records {
     }
 
     /// Writes the entry that a record is about to need.
-    fn announce(&self, physical: &[u8], new: Option<&StorageObject>) -> Result<Option<Slot>> {
-        let slot = new.and_then(|object| object.expires_at).map(Slot::of);
+    fn announce(&self, physical: &[u8], new: Option<&New<'_>>) -> Result<Option<Slot>> {
+        let slot = new.and_then(|new| new.expires_at).map(Slot::of);
         if let Some(slot) = slot {
             self.index.insert(slot, physical).map_err(driver)?;
         }
@@ -340,7 +329,7 @@ impl Records {
 
     /// After a write: makes sure of the new record's entry, and removes the old one's.
     fn settle(&self, physical: &[u8], old: Option<&IVec>, new: Option<Slot>) -> Result<()> {
-        let old = old.and_then(|record| expiry_of(record).ok().flatten()).map(Slot::of);
+        let old = old.and_then(slot_of);
         if old == new {
             return Ok(());
         }
@@ -356,9 +345,7 @@ impl Records {
     /// Removes an entry, unless the record needs it (again).
     fn forget(&self, slot: Slot, physical: &[u8]) -> Result<()> {
         self.index.remove(slot, physical).map_err(driver)?;
-        if let Some(record) = self.raw(physical)?
-            && expiry_of(&record).is_ok_and(|expiry| expiry.map(Slot::of) == Some(slot))
-        {
+        if self.raw(physical)?.as_ref().and_then(slot_of) == Some(slot) {
             self.index.insert(slot, physical).map_err(driver)?;
         }
         Ok(())
@@ -377,42 +364,32 @@ pub(crate) enum Walk {
     StopBefore(Option<Vec<u8>>),
 }
 
-/// The record to write, or none where the expiry says that the key is gone.
-fn record(value: &Bytes, resolved: Resolved, kept: Option<DateTime<Utc>>) -> Option<StorageObject> {
-    let expires_at = match resolved {
-        Resolved::Gone => return None,
-        Resolved::Never => None,
-        Resolved::Keep => kept,
-        Resolved::At(deadline) => Some(deadline.to_datetime()),
-    };
-    Some(StorageObject::new(value.clone(), expires_at))
+/// A record that is about to be written.
+struct New<'n> {
+    data: &'n [u8],
+    expires_at: Option<Deadline>,
 }
 
-fn is_live(expiry: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-    expiry.is_none_or(|deadline| deadline > now)
-}
-
-/// The record in full; its data shares sled's own buffer, which holds this record alone.
-fn decode(record: &IVec) -> Result<StorageObject> {
-    StorageObject::from_bytes(Bytes::from_owner(record.clone()))
-}
-
-/// The expiry alone, from a record that is valid as a whole.
-fn expiry_of(record: &[u8]) -> Result<Option<DateTime<Utc>>> {
-    let mut reader = RecordReader::new(record)?;
-    let (mut expires_at, mut data) = (None, None);
-    while let Some(field) = reader.next_field()? {
-        match field {
-            "expires_at" => expires_at = Some(reader.expires_at()?),
-            "data" => data = Some(reader.bin()?),
-            _ => reader.skip()?,
-        }
+impl<'n> New<'n> {
+    /// The record to write, or none where the expiry says that the key is gone.
+    fn of(data: &'n [u8], resolved: Resolved, kept: Option<Deadline>) -> Option<Self> {
+        let expires_at = match resolved {
+            Resolved::Gone => return None,
+            Resolved::Never => None,
+            Resolved::Keep => kept,
+            Resolved::At(deadline) => Some(deadline),
+        };
+        Some(Self { data, expires_at })
     }
-    reader.finish()?;
-    match (expires_at, data) {
-        (Some(expires_at), Some(_)) => Ok(expires_at),
-        _ => Err(larder_core::ErrorKind::Corrupt.into()),
+
+    fn to_bytes(&self) -> IVec {
+        record::write(self.data, self.expires_at)
     }
+}
+
+/// The slot of a record that can be read and has a deadline.
+fn slot_of(bytes: &IVec) -> Option<Slot> {
+    Record::read(bytes).ok()?.expires_at.map(Slot::of)
 }
 
 fn driver(error: sled::Error) -> Error {

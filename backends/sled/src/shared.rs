@@ -1,8 +1,9 @@
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
-use larder_core::{Clock, Durability, Error, InProgress, Result};
+use crossbeam_utils::sync::ShardedLock;
+use larder_core::{Clock, Deadline, Durability, Error, InProgress, Result};
 
 use crate::SledStoreBuilder;
 use crate::blocking::hop;
@@ -11,6 +12,7 @@ use crate::driver::Driver;
 use crate::error::{SledError, unknown_outcome};
 use crate::flush::Flusher;
 use crate::path;
+use crate::record;
 use crate::records::{Records, Slice};
 
 /// How many records a blocking thread handles before it is given back.
@@ -19,7 +21,7 @@ pub(crate) const SLICE: usize = 1024;
 /// What all handles of one store have in common.
 pub(crate) struct Shared {
     /// `None` once the store is closed.
-    driver: RwLock<Option<Arc<Driver>>>,
+    driver: ShardedLock<Option<Arc<Driver>>>,
     flusher: Flusher,
     clock: Arc<dyn Clock>,
     durability: Durability,
@@ -34,7 +36,7 @@ impl Shared {
         let driver = Arc::new(Driver::open(&path, config.cache_capacity)?);
         let flusher = Flusher::start(Arc::clone(&driver), claim).map_err(SledError::Io)?;
         Ok(Self {
-            driver: RwLock::new(Some(driver)),
+            driver: ShardedLock::new(Some(driver)),
             flusher,
             clock: config.clock,
             durability: config.durability,
@@ -44,6 +46,15 @@ impl Shared {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// Tells whether a deadline has passed; the exact clock is read only near it (`E7`).
+    #[inline]
+    pub(crate) fn is_past(&self, deadline: Deadline) -> bool {
+        match self.clock.coarse() {
+            Some(coarse) if coarse.is_surely_before(deadline) => false,
+            _ => record::is_past(deadline, self.now()),
+        }
     }
 
     /// The directory of the database, as an absolute path.

@@ -1,17 +1,20 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use larder_core::{
-    Bytes, Capabilities, Condition, Cursor, CursorScope, DeleteManyOutcome, DeleteOptions,
-    Durability, Entry, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, InProgress, ListPage,
-    Namespace, NamespacePage, NamespacedStore, Result, SetItem, SetOptions, SetOutcome,
-    StorageObject, Store, StoreContext, Version, async_trait,
+    BoxFuture, Bytes, Capabilities, Condition, Cursor, CursorScope, DeleteManyOutcome,
+    DeleteOptions, Durability, Entry, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, InProgress,
+    ListPage, Namespace, NamespacePage, NamespacedStore, Result, SetItem, SetOptions, SetOutcome,
+    Store, StoreContext, Version, async_trait,
 };
 
 use crate::SledStoreBuilder;
 use crate::blocking::hop;
 use crate::keyspace::{self, KeyRange};
+use crate::record::{self, Live, Record};
 use crate::records::{Records, Walk};
 use crate::shared::{SLICE, Shared};
 
@@ -19,7 +22,7 @@ use crate::shared::{SLICE, Shared};
 /// values at a time.
 const SMALL_VALUE: usize = 16 * 1024;
 /// The most keys of a bulk call that are served on the caller's thread.
-const SMALL_BULK: usize = 64;
+const SMALL_BULK: usize = 128;
 /// A record's length is kept in 32 bits, and sled holds a value in memory several times over.
 const MAX_VALUE_LEN: u64 = 512 << 20;
 
@@ -86,6 +89,24 @@ impl SledStore {
         outcomes.into_iter().zip(keys).map(named).collect()
     }
 
+    fn get(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        self.context.check("get", key)?;
+        self.get_entry(key, options).map_err(|error| self.context.key_error("get", key, error))
+    }
+
+    fn get_entry(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        // One reading of the clock for the life that is left and for whether any is.
+        let now = options.expires_in.then(|| self.shared.now());
+        let live = keyspace::with_physical(&self.prefix, key, |physical| {
+            let is_past = |deadline| match now {
+                Some(now) => record::is_past(deadline, now),
+                None => self.shared.is_past(deadline),
+            };
+            self.shared.run(|records| records.get(physical, is_past, Live::of))
+        })?;
+        Ok(live.map(|live| entry(live, options, now)))
+    }
+
     /// Tells whether the record under a key is quickly compared and copied.
     fn is_small(&self, physical: &[u8]) -> Result<bool> {
         let record = self.shared.run(|records| records.raw(physical))?;
@@ -137,9 +158,9 @@ impl SledStore {
         key: &str,
         expiry: Expiry,
         only_with_expiry: bool,
-    ) -> Result<Option<StorageObject>> {
+        now: DateTime<Utc>,
+    ) -> Result<Option<Live>> {
         let physical = self.physical(key);
-        let now = self.shared.now();
         let in_place = self.is_small(&physical)?;
         let change = move |records: &Records| {
             records.change_expiry(&physical, expiry, only_with_expiry, now)
@@ -150,6 +171,19 @@ impl SledStore {
             self.shared.persist().await?;
         }
         Ok(renewal.live)
+    }
+
+    async fn get_and_renew(
+        &self,
+        key: &str,
+        renew_for: Duration,
+        options: GetOptions,
+    ) -> Result<Option<Entry>> {
+        let call = self.begin("get", key)?;
+        let now = self.shared.now();
+        let renewed = self.change_expiry(&call, key, Expiry::After(renew_for), true, now).await;
+        let live = renewed.map_err(|error| self.context.key_error("get", key, error))?;
+        Ok(live.map(|live| entry(live, &options, Some(now))))
     }
 
     /// Removes everything below a physical prefix, and counts what was live.
@@ -173,21 +207,18 @@ impl SledStore {
         self.shared.persist().await?;
         Ok(removed)
     }
+}
 
-    fn entry(&self, object: StorageObject, options: &GetOptions) -> Entry {
-        let mut entry = Entry::new(object.data.clone());
-        if options.expires_in {
-            let expires_in = match object.expires_at {
-                None => ExpiresIn::Never,
-                Some(_) => object.expires_in(self.shared.now()),
-            };
-            entry = entry.with_expires_in(expires_in);
-        }
-        if options.version {
-            entry = entry.with_version(Version::new(object.data));
-        }
-        entry
+/// What a get gives; the remaining life at `now`, if that was read.
+fn entry(live: Live, options: &GetOptions, now: Option<DateTime<Utc>>) -> Entry {
+    let mut entry = Entry::new(live.value);
+    if options.expires_in {
+        entry.expires_in = now.map(|now| ExpiresIn::until(live.expires_at, now));
     }
+    if options.version {
+        entry.version = Some(Version::new(entry.value.clone()));
+    }
+    entry
 }
 
 fn capabilities(durability: Durability) -> Capabilities {
@@ -221,17 +252,22 @@ fn page_range(
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for SledStore {
-    async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
-        let named = |error| self.context.key_error("get", key, error);
-        let object = if let Some(renew_for) = options.renew_for {
-            let call = self.begin("get", key)?;
-            self.change_expiry(&call, key, Expiry::After(renew_for), true).await
-        } else {
-            self.context.check("get", key)?;
-            let physical = self.physical(key);
-            self.shared.run(|records| records.get(&physical, || self.shared.now()))
-        };
-        Ok(object.map_err(named)?.map(|object| self.entry(object, &options)))
+    // Written out: a read that waits for nothing has a future of its own, much smaller than one that
+    // renews.
+    fn get_opts<'a, 'b, 'c>(
+        &'a self,
+        key: &'b str,
+        options: GetOptions,
+    ) -> BoxFuture<'c, Result<Option<Entry>>>
+    where
+        'a: 'c,
+        'b: 'c,
+        Self: 'c,
+    {
+        match options.renew_for {
+            None => Box::pin(async move { self.get(key, &options) }),
+            Some(renew_for) => Box::pin(self.get_and_renew(key, renew_for, options)),
+        }
     }
 
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
@@ -264,11 +300,17 @@ impl Store for SledStore {
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         self.context.check("expires_in", key)?;
-        let physical = self.physical(key);
         let now = self.shared.now();
-        let object = self.shared.run(|records| records.get(&physical, || now));
-        let object = object.map_err(|error| self.context.key_error("expires_in", key, error))?;
-        Ok(object.map_or(ExpiresIn::Missing, |object| object.expires_in(now)))
+        let expires_at = keyspace::with_physical(&self.prefix, key, |physical| {
+            let deadline = |_: &_, record: Record<'_>| record.expires_at;
+            self.shared
+                .run(|records| records.get(physical, |at| record::is_past(at, now), deadline))
+        });
+        match expires_at {
+            Ok(None) => Ok(ExpiresIn::Missing),
+            Ok(Some(expires_at)) => Ok(ExpiresIn::until(expires_at, now)),
+            Err(error) => Err(self.context.key_error("expires_in", key, error)),
+        }
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
@@ -276,7 +318,8 @@ impl Store for SledStore {
         let physicals: Vec<_> = keys.iter().map(|key| self.physical(key)).collect();
         let in_place = keys.len() <= SMALL_BULK;
         let get = |records: &Records, physical: &Vec<u8>, now| {
-            Ok(records.get(physical, || now)?.map(|object| object.data))
+            let live = records.get(physical, |at| record::is_past(at, now), Live::of)?;
+            Ok(live.map(|live| live.value))
         };
         let values = self.shared.for_each(&call, physicals, in_place, get).await;
         Ok(self.named("get_many", keys, values))
@@ -290,7 +333,7 @@ impl Store for SledStore {
             checked.map_err(|error| self.context.key_error("set_many", item.key, error))?;
         }
         let bytes: usize = items.iter().map(|item| item.value.len()).sum();
-        let in_place = items.len() <= SMALL_BULK && bytes <= SMALL_VALUE;
+        let in_place = items.len() <= SMALL_BULK && bytes <= SMALL_BULK * 512;
         let writes: Vec<_> = items
             .into_iter()
             .map(|item| (self.physical(item.key), item.value, item.options))
@@ -318,7 +361,7 @@ impl Store for SledStore {
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let call = self.begin("update_expiry", key)?;
-        let live = self.change_expiry(&call, key, expiry, false).await;
+        let live = self.change_expiry(&call, key, expiry, false, self.shared.now()).await;
         let live = live.map_err(|error| self.context.key_error("update_expiry", key, error))?;
         Ok(live.is_some())
     }
