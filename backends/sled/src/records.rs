@@ -85,6 +85,11 @@ impl Records {
         self.tree.get(physical).map_err(driver)
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn plant(&self, physical: &[u8], bytes: &[u8]) -> Result<()> {
+        self.tree.insert(physical, bytes).map(drop).map_err(driver)
+    }
+
     /// Reads a record, unless it is missing or past its deadline, and gives what `take` makes of it.
     #[inline]
     pub(crate) fn get<T>(

@@ -59,6 +59,15 @@ impl SledStore {
         self.shared.path()
     }
 
+    /// Writes `bytes` as the record of `key`, whatever they are: how tests damage a store that they
+    /// have open. `namespace` is seen from this handle.
+    #[cfg(feature = "test-util")]
+    pub fn plant_record(&self, namespace: &Namespace, key: &str, bytes: &[u8]) -> Result<()> {
+        let namespace = self.namespace.join_all(namespace.segments())?;
+        let physical = keyspace::physical(&keyspace::prefix(&namespace), key);
+        self.shared.run(|records| records.plant(&physical, bytes))
+    }
+
     fn physical(&self, key: &str) -> Vec<u8> {
         keyspace::physical(&self.prefix, key)
     }
