@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Capabilities, Cursor, DeleteManyOutcome, DeleteOptions, Entry, Error, ExpiresIn, Expiry,
-    GetOptions, ListPage, NamespacePage, Result, SetItem, SetOptions, SetOutcome,
+    Capabilities, Cursor, DeleteManyOutcome, DeleteOptions, Entry, Error, ErrorKind, ExpiresIn,
+    Expiry, GetOptions, ListPage, NamespacePage, Result, SetItem, SetOptions, SetOutcome,
 };
 
 /// A key/value store: what a backend implements, and what an application holds as
@@ -113,6 +113,7 @@ pub trait Store: Debug + Send + Sync {
         for key in keys {
             let entry = self.get_opts(key, GetOptions::default()).await;
             values.push(entry.map(|entry| entry.map(|entry| entry.value)));
+            refuse_closed(&values)?;
         }
         Ok(values)
     }
@@ -133,6 +134,7 @@ pub trait Store: Debug + Send + Sync {
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             outcomes.push(self.set_opts(item.key, item.value, item.options).await);
+            refuse_closed(&outcomes)?;
         }
         Ok(outcomes)
     }
@@ -148,6 +150,7 @@ pub trait Store: Debug + Send + Sync {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             outcomes.push(self.delete_opts(key, DeleteOptions::default()).await);
+            refuse_closed(&outcomes)?;
         }
         Ok(outcomes.into_iter().collect())
     }
@@ -225,16 +228,23 @@ pub trait Store: Debug + Send + Sync {
     }
 
     /// Makes everything acknowledged so far as durable as the store can make it.
+    ///
+    /// The default is for a store that has nothing to add to an acknowledged write: it only sees
+    /// that the store answers.
     async fn flush(&self) -> Result<()> {
-        Ok(())
+        self.ping().await
     }
 
-    /// Tells whether the store answers.
+    /// Tells whether the store answers; the default looks for a key.
     ///
     /// # Errors
     /// `Unavailable`, `Timeout`, `Closed`.
     async fn ping(&self) -> Result<()> {
-        Ok(())
+        match self.exists("").await {
+            // It answers, whatever it says about that key.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// Closes the store (on the root handle), or the handles of one namespaced child (`S7`).
@@ -245,5 +255,13 @@ pub trait Store: Debug + Send + Sync {
     /// - A second call does nothing and gives `Ok`.
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Ends a bulk call whose first key found the store closed: nothing was touched.
+fn refuse_closed<T>(outcomes: &[Result<T>]) -> Result<()> {
+    match outcomes {
+        [Err(error)] if error.kind() == ErrorKind::Closed => Err(error.clone()),
+        _ => Ok(()),
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use common::{MapStore, kind};
 use futures_util::TryStreamExt;
 use larder_core::{
-    Bytes, Capabilities, ErrorKind, ExpiresIn, Raw, SetOptions, SetOutcome, Store, StoreExt,
+    Bytes, Capabilities, ErrorKind, ExpiresIn, Raw, SetItem, SetOptions, SetOutcome, Store,
+    StoreExt,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,23 @@ async fn what_is_not_declared_is_unsupported() {
     assert_eq!(kind(store.update("n", |_| Some("x")).await), ErrorKind::Unsupported);
     store.set("k", "v").await.unwrap();
     assert_eq!(store.get_entry("k").await.unwrap().unwrap().version, None);
+}
+
+#[tokio::test]
+async fn the_defaults_notice_that_the_store_is_closed() {
+    let store = MapStore::new();
+    store.ping().await.unwrap();
+    store.flush().await.unwrap();
+    store.close().await.unwrap();
+    let item = SetItem::new("k", "v");
+    let answers = [
+        kind(store.ping().await),
+        kind(store.flush().await),
+        kind(store.get_many(&["k", "l"]).await),
+        kind(store.set_many(vec![item.clone(), item]).await),
+        kind(store.delete_many(&["k", "l"]).await),
+    ];
+    assert_eq!(answers, [ErrorKind::Closed; 5]);
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
