@@ -4,16 +4,44 @@
 
 mod common;
 
-use common::{Root, run};
+use common::{Proxy, Root, run, variable};
 use larder_conformance::{Fixture, Handle, Harness, store_conformance};
 use larder_core::{Namespace, Result, async_trait};
-use larder_redis::RedisConnection;
+use larder_redis::{RedisConnection, RedisStore, RedisStoreBuilder};
 
-struct Redis;
+/// The server that asks for a password, reached over a way that can be cut.
+struct Redis {
+    server: String,
+    login: String,
+}
 
-impl std::fmt::Debug for Root {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.name)
+impl Redis {
+    fn new() -> Self {
+        let url = variable("LARDER_TEST_REDIS_PASSWORD_URL");
+        let (login, server) = url.rsplit_once('@').unwrap();
+        Self { server: server.to_owned(), login: login.to_owned() }
+    }
+
+    /// As the URL writes it.
+    fn password(&self) -> &str {
+        self.login.rsplit_once(':').unwrap().1
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    root: Root,
+    proxy: Proxy,
+}
+
+impl Place {
+    fn of(fixture: &Fixture) -> &Self {
+        fixture.state().unwrap()
+    }
+
+    fn builder(&self, login: &str) -> RedisStoreBuilder {
+        let url = format!("{login}@127.0.0.1:{}", self.proxy.port);
+        RedisStore::builder(url).namespace(&self.root.name).max_value_len(1 << 20)
     }
 }
 
@@ -36,9 +64,10 @@ fn foreign(root: &Root) -> [String; 4] {
 #[async_trait]
 impl Harness for Redis {
     async fn open(&self) -> Result<Fixture> {
-        let root = Root::new();
-        let store = root.builder().build().await?;
-        Ok(Fixture::namespaced(store).with_state(root))
+        let root = Root::on(format!("{}@{}", self.login, self.server));
+        let place = Place { root, proxy: Proxy::to(self.server.clone()) };
+        let store = place.builder(&self.login).build().await?;
+        Ok(Fixture::namespaced(store).with_state(place))
     }
 
     fn name(&self) -> String {
@@ -46,8 +75,8 @@ impl Harness for Redis {
     }
 
     async fn reopen(&self, fixture: &Fixture) -> Result<Option<Handle>> {
-        let root: &Root = fixture.state().unwrap();
-        Ok(Some(Handle::namespaced(root.builder().build().await?)))
+        let builder = Place::of(fixture).builder(&self.login);
+        Ok(Some(Handle::namespaced(builder.build().await?)))
     }
 
     async fn second_handle(&self, fixture: &Fixture) -> Result<Option<Handle>> {
@@ -60,7 +89,7 @@ impl Harness for Redis {
         namespace: &Namespace,
         key: &str,
     ) -> Result<bool> {
-        let root: &Root = fixture.state().unwrap();
+        let root = &Place::of(fixture).root;
         let key = physical(root, namespace, key);
         let mut connection = connection(root).await?;
         let _: () = run(&mut connection, &[b"DEL", key.as_bytes()]).await;
@@ -68,8 +97,13 @@ impl Harness for Redis {
         Ok(true)
     }
 
+    async fn break_connection(&self, fixture: &Fixture, broken: bool) -> Result<bool> {
+        Place::of(fixture).proxy.set_broken(broken);
+        Ok(true)
+    }
+
     async fn plant_foreign(&self, fixture: &Fixture) -> Result<bool> {
-        let root: &Root = fixture.state().unwrap();
+        let root = &Place::of(fixture).root;
         let mut connection = connection(root).await?;
         for key in foreign(root) {
             let _: () = run(&mut connection, &[b"SET", key.as_bytes(), b"theirs"]).await;
@@ -78,7 +112,7 @@ impl Harness for Redis {
     }
 
     async fn missing_foreign(&self, fixture: &Fixture) -> Result<Vec<String>> {
-        let root: &Root = fixture.state().unwrap();
+        let root = &Place::of(fixture).root;
         let mut connection = connection(root).await?;
         let mut missing = Vec::new();
         for key in foreign(root) {
@@ -90,8 +124,12 @@ impl Harness for Redis {
         Ok(missing)
     }
 
+    fn secrets(&self) -> Vec<String> {
+        vec![self.password().to_owned()]
+    }
+
     async fn cleanup(&self, fixture: Fixture) {
-        let root: &Root = fixture.state().unwrap();
+        let root = &Place::of(&fixture).root;
         if let Ok(mut connection) = connection(root).await {
             for key in foreign(root) {
                 let _: () = run(&mut connection, &[b"DEL", key.as_bytes()]).await;
@@ -101,4 +139,4 @@ impl Harness for Redis {
     }
 }
 
-store_conformance! { harness: Redis }
+store_conformance! { harness: Redis::new() }

@@ -11,6 +11,7 @@ use larder_redis::{RedisConnection, RedisStore, RedisStoreBuilder, redis};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// A variable that `cargo xtask test` sets.
 pub(crate) fn variable(name: &str) -> String {
@@ -56,6 +57,13 @@ impl Root {
 
     pub(crate) async fn store(&self) -> RedisStore {
         self.builder().build().await.unwrap()
+    }
+}
+
+impl std::fmt::Debug for Root {
+    // The URL may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
     }
 }
 
@@ -199,4 +207,56 @@ where
         }
     });
     port
+}
+
+/// A way to a server that can be cut: it forwards what it is sent, from a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    broken: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// A way to the server at `target`, a host and a port.
+    pub(crate) fn to(target: String) -> Self {
+        let (broken, seen) = watch::channel(false);
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                tell.send(listener.local_addr().unwrap().port()).unwrap();
+                let mut end = seen.clone();
+                loop {
+                    tokio::select! {
+                        accepted = listener.accept() => {
+                            let stream = accepted.unwrap().0;
+                            tokio::spawn(forward(stream, target.clone(), seen.clone()));
+                        }
+                        changed = end.changed() => if changed.is_err() {
+                            // The proxy was dropped.
+                            return;
+                        },
+                    }
+                }
+            });
+        });
+        Self { port: told.recv().unwrap(), broken }
+    }
+
+    /// Cuts every connection and all that come, or lets them through again.
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.broken.send_replace(broken);
+    }
+}
+
+async fn forward(mut stream: TcpStream, target: String, mut broken: watch::Receiver<bool>) {
+    if *broken.borrow() {
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut stream, &mut server) => {}
+        _ = broken.wait_for(|broken| *broken) => {}
+    }
 }
