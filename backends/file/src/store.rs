@@ -18,8 +18,10 @@ use crate::record::{Life, MAX_VALUE_LEN};
 use crate::task::hop;
 use crate::walk::Node;
 
-/// How many writes of a bulk call share one hop.
-const BULK: usize = 256;
+/// How many keys of a bulk call share one hop.
+const BULK: usize = 128;
+/// So few keys are read as single ones are: in place, where that does not wait.
+const FEW: usize = 8;
 
 /// A handle to a folder of files, or to one namespace in it.
 ///
@@ -143,7 +145,7 @@ impl FileStore {
     async fn change_many<I, T>(
         &self,
         call: Arc<InProgress>,
-        changes: Vec<(Spot, I)>,
+        changes: Vec<(&str, I)>,
         work: impl Fn(&Driver, &Held, &Spot, &I) -> Raw<T> + Clone + Send + Sync + 'static,
     ) -> Vec<Result<T>>
     where
@@ -154,7 +156,8 @@ impl FileStore {
         let mut changes = changes.into_iter().enumerate().peekable();
         while changes.peek().is_some() {
             let mut groups = BTreeMap::<Stripe, Vec<(usize, Spot, I)>>::new();
-            for (index, (spot, change)) in changes.by_ref().take(BULK) {
+            for (index, (key, change)) in changes.by_ref().take(BULK) {
+                let spot = self.spot(key);
                 groups.entry(spot.stripe()).or_default().push((index, spot, change));
             }
             let indices: Vec<Vec<usize>> = groups
@@ -269,43 +272,29 @@ impl Store for FileStore {
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
         let call = Arc::new(self.context.begin_bulk("get_many", keys.iter().copied())?);
-        let context = |error: Error, key: &str| self.context.key_error("get_many", key, error);
-        let mut values: Vec<Result<Option<Bytes>>> = Vec::with_capacity(keys.len());
-        let mut rest = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            let spot = self.spot(key);
-            match self.driver.get_in_place(&spot) {
-                Some(Ok(live)) => values.push(Ok(live.map(|live| live.data))),
-                Some(Err(fault)) => values.push(Err(context(fault.into(), key))),
-                None => {
-                    values.push(Ok(None));
-                    rest.push((index, spot));
-                }
+        let mut values = Vec::with_capacity(keys.len());
+        if keys.len() <= FEW {
+            for key in keys {
+                values.push(self.read(&call, &self.spot(key)).await);
             }
-            tokio::task::coop::consume_budget().await;
         }
-        while !rest.is_empty() {
-            let slice = rest.split_off(rest.len().saturating_sub(BULK));
-            let indices: Vec<usize> = slice.iter().map(|(index, _)| *index).collect();
+        for slice in keys[values.len()..].chunks(BULK) {
+            let owned: Vec<Box<str>> = slice.iter().map(|key| (*key).into()).collect();
+            let folder = Arc::clone(&self.folder);
             let read = move |driver: &Driver| {
-                Ok(slice.into_iter().map(|(_, spot)| driver.get(&spot)).collect::<Vec<_>>())
+                let read = |key: Box<str>| driver.get(&Spot::new(&folder, &key));
+                Ok(owned.into_iter().map(read).collect::<Vec<_>>())
             };
             match self.driver.blocking(&call, read).await {
-                Ok(read) => {
-                    for (index, live) in indices.into_iter().zip(read) {
-                        values[index] = live
-                            .map(|live| live.map(|live| live.data))
-                            .map_err(|fault| context(fault.into(), keys[index]));
-                    }
-                }
-                Err(error) => {
-                    for index in indices {
-                        values[index] = Err(context(error.clone(), keys[index]));
-                    }
-                }
+                Ok(read) => values.extend(read.into_iter().map(|live| live.map_err(Error::from))),
+                Err(error) => values.extend(slice.iter().map(|_| Err(error.clone()))),
             }
         }
-        Ok(values)
+        let values = keys.iter().zip(values).map(|(key, live)| {
+            let context = |error| self.context.key_error("get_many", key, error);
+            live.map(|live| live.map(|live| live.data)).map_err(context)
+        });
+        Ok(values.collect())
     }
 
     async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
@@ -315,10 +304,8 @@ impl Store for FileStore {
             checked.map_err(|error| self.context.key_error("set_many", item.key, error))?;
         }
         let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
-        let changes = items
-            .into_iter()
-            .map(|item| (self.spot(item.key), (item.value, item.options)))
-            .collect();
+        let changes =
+            items.into_iter().map(|item| (item.key, (item.value, item.options))).collect();
         let work =
             |driver: &Driver, held: &Held, spot: &Spot, (value, options): &(Bytes, SetOptions)| {
                 driver.set(held, spot, value, options)
@@ -333,7 +320,7 @@ impl Store for FileStore {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
         let call = Arc::new(self.context.begin_bulk("delete_many", keys.iter().copied())?);
-        let changes = keys.iter().map(|key| (self.spot(key), ())).collect();
+        let changes = keys.iter().map(|key| (*key, ())).collect();
         let work = |driver: &Driver, held: &Held, spot: &Spot, (): &()| {
             driver.delete(held, spot, &DeleteOptions::default())
         };
