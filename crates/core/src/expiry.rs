@@ -101,11 +101,14 @@ impl Deadline {
     /// The deadline `duration` after `now`, rounded up to a microsecond, saturating.
     #[must_use]
     pub fn after(now: DateTime<Utc>, duration: Duration) -> Self {
-        let nanos = i128::from(now.timestamp()) * 1_000_000_000
-            + i128::from(now.timestamp_subsec_nanos())
-            + i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX / 2);
-        let micros = nanos.div_euclid(1_000) + i128::from(nanos.rem_euclid(1_000) != 0);
-        i64::try_from(micros).map_or(Self::MAX, Self::from_micros)
+        // Whole seconds and nanoseconds apart: all of it fits 64 bits, or lies beyond the last moment.
+        let nanos = now.timestamp_subsec_nanos().saturating_add(duration.subsec_nanos());
+        let micros = i64::try_from(duration.as_secs())
+            .ok()
+            .and_then(|seconds| now.timestamp().checked_add(seconds))
+            .and_then(|seconds| seconds.checked_mul(1_000_000))
+            .and_then(|micros| micros.checked_add(i64::from(nanos.div_ceil(1_000))));
+        micros.map_or(Self::MAX, Self::from_micros)
     }
 
     /// Microseconds since the Unix epoch.
