@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::slot::NEVER;
+use crate::entry::NEVER;
 use crate::tree::Node;
 
 /// Which namespaces of a store to look at when, the earliest first, so that purging the whole store

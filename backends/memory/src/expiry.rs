@@ -1,9 +1,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::grow::room_for_one;
-
-/// When to look at which slot of a shard, the earliest first.
+/// When to look at the entries with which hash, the earliest first.
 ///
 /// A record says "not before this", and no more: prolonging a life leaves it as it is, and it is
 /// moved on once it comes due. So a renewal costs the index nothing.
@@ -15,15 +13,15 @@ pub(crate) struct ExpiryIndex(BinaryHeap<Reverse<Record>>);
 struct Record {
     high: i32,
     low: u32,
-    slot: u32,
+    hash: u32,
 }
 
 const _: () = assert!(size_of::<Record>() == 12);
 
 impl Record {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the two halves")]
-    fn new(due: i64, slot: u32) -> Self {
-        Self { high: (due >> 32) as i32, low: due as u32, slot }
+    fn new(due: i64, hash: u32) -> Self {
+        Self { high: (due >> 32) as i32, low: due as u32, hash }
     }
 
     fn due(self) -> i64 {
@@ -32,10 +30,12 @@ impl Record {
 }
 
 impl ExpiryIndex {
-    pub(crate) fn push(&mut self, due: i64, slot: u32) {
-        let room = room_for_one(self.0.len(), self.0.capacity());
-        self.0.reserve_exact(room);
-        self.0.push(Reverse(Record::new(due, slot)));
+    pub(crate) fn push(&mut self, due: i64, hash: u32) {
+        if self.0.len() == self.0.capacity() {
+            // An eighth rather than as much again: memory counts here more than copies do.
+            self.0.reserve_exact((self.0.len() / 8).max(4));
+        }
+        self.0.push(Reverse(Record::new(due, hash)));
     }
 
     /// When the first record is due.
@@ -43,12 +43,12 @@ impl ExpiryIndex {
         self.0.peek().map(|Reverse(record)| record.due())
     }
 
-    /// Takes the first record, if it is due at `now`, and gives its slot.
+    /// Takes the first record, if it is due at `now`, and gives its hash.
     pub(crate) fn pop_due(&mut self, now: i64) -> Option<u32> {
         if self.next_due()? > now {
             return None;
         }
-        self.0.pop().map(|Reverse(record)| record.slot)
+        self.0.pop().map(|Reverse(record)| record.hash)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -59,7 +59,7 @@ impl ExpiryIndex {
     pub(crate) fn rebuild(&mut self, records: impl Iterator<Item = (i64, u32)>) {
         let mut all = std::mem::take(&mut self.0).into_vec();
         all.clear();
-        all.extend(records.map(|(due, slot)| Reverse(Record::new(due, slot))));
+        all.extend(records.map(|(due, hash)| Reverse(Record::new(due, hash))));
         all.shrink_to_fit();
         self.0 = all.into();
     }
@@ -73,18 +73,17 @@ mod tests {
     fn records_come_in_the_order_of_their_deadlines() {
         let dues = [5, -1, i64::MIN, 1 << 40, (1 << 32) - 1, 1 << 32, i64::MAX - 1, 0];
         let mut index = ExpiryIndex::default();
-        for (slot, due) in (0..).zip(dues) {
-            index.push(due, slot);
+        for (hash, due) in (0..).zip(dues) {
+            index.push(due, hash);
         }
         let mut sorted = dues;
         sorted.sort_unstable();
         for due in sorted {
             assert_eq!(index.next_due(), Some(due));
-            assert_eq!(index.pop_due(due.saturating_sub(1)).is_some(), due == i64::MIN);
-            if due != i64::MIN {
-                let slot = index.pop_due(due).unwrap();
-                assert_eq!(dues[slot as usize], due);
+            if due > i64::MIN {
+                assert_eq!(index.pop_due(due - 1), None);
             }
+            assert_eq!(dues[index.pop_due(due).unwrap() as usize], due);
         }
         assert_eq!(index.pop_due(i64::MAX), None);
     }

@@ -3,16 +3,16 @@ use std::sync::{Arc, OnceLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::DefaultHashBuilder;
+use foldhash::quality::RandomState;
 use larder_core::{
     Clock, Condition, CursorScope, Deadline, DeleteOptions, Entry, ExpiresIn, Expiry, GetOptions,
     Namespace, Result, SetOptions, StoreContext, Version,
 };
 
+use crate::entry::{Entry as Held, NEVER, NO_HASH};
 use crate::large::same_in_turns;
 use crate::moment::Moment;
 use crate::shard::{Applied, Shard};
-use crate::slot::{NEVER, Slot};
 use crate::space::Space;
 use crate::sweeper::Sweeper;
 use crate::tree::{Node, Pin};
@@ -22,7 +22,7 @@ use crate::tree::{Node, Pin};
 pub(crate) struct Shared {
     root: Arc<Node>,
     clock: Arc<dyn Clock>,
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     /// Tells the cursors of this store from those of others.
     id: [u8; 16],
     sweeper: OnceLock<Sweeper>,
@@ -32,12 +32,12 @@ impl Shared {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let mut id = [0; 16];
         for half in id.chunks_exact_mut(8) {
-            half.copy_from_slice(&DefaultHashBuilder::default().hash_one(0).to_le_bytes());
+            half.copy_from_slice(&RandomState::default().hash_one(0).to_le_bytes());
         }
         Self {
             root: Node::root(),
             clock,
-            hasher: DefaultHashBuilder::default(),
+            hasher: RandomState::default(),
             id,
             sweeper: OnceLock::new(),
         }
@@ -117,22 +117,24 @@ impl Handle {
         CursorScope::namespaces(&self.shared.id, &self.namespace)
     }
 
+    #[inline]
     fn hash(&self, key: &str) -> u32 {
         let mut hasher = self.shared.hasher.build_hasher();
         hasher.write(key.as_bytes());
-        // The upper half: the one that is mixed last.
-        (hasher.finish() >> 32) as u32
+        ((hasher.finish() >> 32) as u32).min(NO_HASH - 1)
     }
 
+    #[inline]
     fn moment(&self) -> Moment<'_> {
         Moment::of(self.clock())
     }
 
-    /// The key's value alone.
+    /// The key's live value alone.
+    #[inline]
     pub(crate) fn value(&self, key: &str) -> Option<Bytes> {
         let hash = self.hash(key);
         let shard = self.space().read(hash);
-        shard.live(hash, key.as_bytes(), &self.moment()).map(Slot::value)
+        shard.live(hash, key.as_bytes(), &self.moment()).map(Held::value)
     }
 
     pub(crate) fn exists(&self, key: &str) -> bool {
@@ -145,16 +147,15 @@ impl Handle {
         let shard = self.space().read(hash);
         // Both are of one moment.
         let now = moment.now();
-        let deadline = shard.live(hash, key.as_bytes(), &moment).map(|slot| slot.deadline);
+        let deadline = shard.live(hash, key.as_bytes(), &moment).map(Held::deadline);
         deadline.map_or(ExpiresIn::Missing, |deadline| ExpiresIn::until(real(deadline), now))
     }
 
     pub(crate) fn get(&self, key: &str, options: &GetOptions) -> Option<Entry> {
         let (hash, moment) = (self.hash(key), self.moment());
         let (value, expires_in) = if let Some(duration) = options.renew_for {
-            let mut garbage = None;
             let mut shard = self.space().write(hash);
-            let renewed = shard.renew(hash, key.as_bytes(), duration, &moment, &mut garbage);
+            let (renewed, _garbage) = shard.renew(hash, key.as_bytes(), duration, &moment);
             self.end_of_change(shard);
             let (value, deadline) = renewed?;
             let left = options.expires_in.then(|| match deadline {
@@ -166,9 +167,9 @@ impl Handle {
             let shard = self.space().read(hash);
             // All parts of an entry are of one moment.
             let now = options.expires_in.then(|| moment.now());
-            let slot = shard.live(hash, key.as_bytes(), &moment)?;
-            let left = now.map(|now| ExpiresIn::until(real(slot.deadline), now));
-            (slot.value(), left)
+            let held = shard.live(hash, key.as_bytes(), &moment)?;
+            let left = now.map(|now| ExpiresIn::until(real(held.deadline()), now));
+            (held.value(), left)
         };
         let version = options.version.then(|| Version::new(value.clone()));
         let mut entry = Entry::new(value);
@@ -180,13 +181,12 @@ impl Handle {
     /// Stores a value that is in a buffer of its own.
     pub(crate) fn set(&self, key: &str, value: &Bytes, options: &SetOptions) -> Result<Applied> {
         let (hash, moment) = (self.hash(key), self.moment());
-        let mut garbage = None;
         let mut shard = self.space().write(hash);
         // Looked at under the lock, so that nothing is put where `close` has already cleared.
         self.context.lifecycle().check()?;
-        let applied = shard.set(hash, key.as_bytes(), value, options, &moment, &mut garbage);
+        let (applied, _garbage) = shard.set(hash, key.as_bytes(), value, options, &moment);
         self.end_of_change(shard);
-        applied
+        Ok(applied)
     }
 
     /// As [`set`](Self::set), whatever the length of a version in the condition.
@@ -207,9 +207,10 @@ impl Handle {
 
     pub(crate) fn delete(&self, key: &str, options: &DeleteOptions) -> Applied {
         let (hash, moment) = (self.hash(key), self.moment());
-        let mut garbage = None;
         let mut shard = self.space().write(hash);
-        shard.delete(hash, key.as_bytes(), options, &moment, &mut garbage)
+        let (applied, _garbage) = shard.delete(hash, key.as_bytes(), options, &moment);
+        self.end_of_change(shard);
+        applied
     }
 
     /// As [`delete`](Self::delete), whatever the length of a version in the condition.
@@ -225,9 +226,8 @@ impl Handle {
 
     pub(crate) fn update_expiry(&self, key: &str, expiry: Expiry) -> bool {
         let (hash, moment) = (self.hash(key), self.moment());
-        let mut garbage = None;
         let mut shard = self.space().write(hash);
-        let live = shard.update_expiry(hash, key.as_bytes(), expiry, &moment, &mut garbage);
+        let (live, _garbage) = shard.update_expiry(hash, key.as_bytes(), expiry, &moment);
         self.end_of_change(shard);
         live
     }

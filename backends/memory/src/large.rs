@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::entry::MAX_INLINE;
 use crate::pace::Pace;
-use crate::slot::MAX_INLINE;
 
 /// The longest value that is copied in one go.
 pub(crate) const MAX_AT_ONCE: usize = 1 << 20;

@@ -46,19 +46,19 @@
 mod agenda;
 mod clock;
 mod config;
+mod entry;
 mod expiry;
-mod grow;
 mod handle;
 mod large;
 mod listing;
 mod moment;
 mod pace;
 mod shard;
-mod slot;
 mod space;
 mod store;
 mod sweep;
 mod sweeper;
+mod table;
 mod tree;
 
 pub use config::MemoryStoreBuilder;

@@ -1,62 +1,53 @@
 use std::sync::Arc;
 
-use bytes::Bytes;
 use larder_core::{Clock, Error, ErrorKind, Result};
 
+use crate::entry::{Entry, Payload};
 use crate::moment::Moment;
 use crate::pace::{Pace, SLICE};
-use crate::slot::Slot;
 use crate::space::Space;
 use crate::sweep::discard;
 use crate::tree::{Node, Walk};
 
-/// A place in a walk over the slots of a namespace.
-///
-/// An entry stays in its slot as long as it lives, save that a shard whose slots are mostly free is
-/// packed, which its epoch shows: then the walk begins that shard again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// A place in a walk over the entries of a namespace, in the order of their hashes, then of their
+/// keys. As that order is the same whatever is inserted, deleted or moved, every entry that is there
+/// throughout is met exactly once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Position {
-    shard: u32,
-    epoch: u32,
-    slot: u32,
+    /// All smaller hashes are done.
+    hash: u32,
+    /// Of this very hash, the keys up to this one are done.
+    after: Option<Box<[u8]>>,
 }
 
 impl Position {
-    pub(crate) fn to_bytes(self) -> [u8; 12] {
-        let mut bytes = [0; 12];
-        for (part, field) in bytes.chunks_exact_mut(4).zip([self.shard, self.epoch, self.slot]) {
-            part.copy_from_slice(&field.to_le_bytes());
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.hash.to_be_bytes().to_vec();
+        if let Some(after) = &self.after {
+            bytes.push(1);
+            bytes.extend_from_slice(after);
         }
         bytes
     }
 
-    pub(crate) fn from_bytes(bytes: &Bytes) -> Result<Self> {
-        let mut fields = bytes
-            .chunks_exact(4)
-            .map(|part| part.iter().rev().fold(0, |field, byte| (field << 8) | u32::from(*byte)));
-        match (fields.next(), fields.next(), fields.next(), bytes.len()) {
-            (Some(shard), Some(epoch), Some(slot), 12) => Ok(Self { shard, epoch, slot }),
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let place = bytes.split_first_chunk().map(|(hash, after)| (*hash, after.split_first()));
+        match place {
+            Some((hash, None)) => Ok(Self::at(u32::from_be_bytes(hash))),
+            Some((hash, Some((1, after)))) => {
+                Ok(Self { hash: u32::from_be_bytes(hash), after: Some(after.into()) })
+            }
             _ => Err(Error::new(ErrorKind::InvalidCursor, "it is no position of this store")),
         }
     }
 
-    fn number(self) -> usize {
-        self.shard as usize
+    fn at(hash: u32) -> Self {
+        Self { hash, after: None }
     }
 
-    /// Where to read in a shard of this epoch.
-    fn slot_at(&mut self, epoch: u32) -> u32 {
-        if self.epoch != epoch {
-            (self.epoch, self.slot) = (epoch, 0);
-        }
-        self.slot
-    }
-
-    fn advance(&mut self, next: Option<u32>) {
-        match next {
-            Some(slot) => self.slot = slot,
-            None => *self = Self { shard: self.shard + 1, ..Self::default() },
-        }
+    fn is_done(&self, entry: &Entry) -> bool {
+        entry.hash() == self.hash
+            && self.after.as_ref().is_some_and(|after| entry.key() <= &**after)
     }
 }
 
@@ -70,49 +61,73 @@ pub(crate) async fn page(
 ) -> (Vec<String>, Option<Position>) {
     let (mut keys, mut pace) = (Vec::new(), Pace::default());
     loop {
-        let step = space.read_shard(position.number(), |shard| {
-            let moment = Moment::of(clock);
-            shard.scan(position.slot_at(shard.epoch()), SLICE, |slot| {
-                let wanted = slot.key().starts_with(prefix.as_bytes());
-                if wanted && !moment.is_past(slot.deadline) {
-                    if keys.len() == limit {
-                        return false;
-                    }
-                    keys.push(key_of(slot));
-                }
-                true
-            })
+        let next = step(space, clock, &position, |entry, moment| {
+            let wanted = entry.key().starts_with(prefix.as_bytes());
+            if wanted && !moment.is_past(entry.deadline()) {
+                // Only text is ever stored as a key.
+                keys.push(String::from_utf8_lossy(entry.key()).into_owned());
+            }
+            keys.len() < limit
         });
-        let Some(next) = step else { return (keys, None) };
-        position.advance(next);
-        if keys.len() == limit {
-            return (keys, Some(position));
+        match next {
+            Some(next) if keys.len() < limit => position = next,
+            next => return (keys, next),
         }
         pace.did(SLICE).await;
     }
 }
 
-fn key_of(slot: &Slot) -> String {
-    // Only text is ever stored as a key.
-    String::from_utf8_lossy(slot.key()).into_owned()
+/// Calls `visit` with the entries from `position` on, a slice of one shard at most, until it gives
+/// false; tells where to go on.
+fn step(
+    space: &Space,
+    clock: &dyn Clock,
+    position: &Position,
+    mut visit: impl FnMut(&Entry, &Moment<'_>) -> bool,
+) -> Option<Position> {
+    let shard = space.read(position.hash);
+    let moment = Moment::of(clock);
+    let (mut last, mut enough) = (None::<&Entry>, false);
+    let entries = shard.entries_from(position.hash).skip_while(|entry| position.is_done(entry));
+    for (looked, entry) in entries.enumerate() {
+        if enough || looked == SLICE {
+            let twin = last.filter(|last| last.hash() == entry.hash());
+            let after = twin.map(|last| last.key().into());
+            return Some(Position { hash: entry.hash(), after });
+        }
+        enough = !visit(entry, &moment);
+        last = Some(entry);
+    }
+    // Asked while the shard is locked: were it the only one and split meanwhile, what is done would
+    // look as if it were to come.
+    space.next_shard(position.hash).map(Position::at)
 }
 
 /// Removes the keys that begin with `prefix`; tells how many were live.
 pub(crate) async fn delete_prefix(space: &Space, clock: &dyn Clock, prefix: &str) -> u64 {
     let (mut live, mut pace) = (0, Pace::default());
-    let (mut garbage, mut position) = (Vec::new(), Position::default());
-    loop {
-        let step = space.write_shard(position.number(), |shard| {
-            let moment = Moment::of(clock);
-            let from = position.slot_at(shard.epoch());
-            shard.delete_prefix(prefix.as_bytes(), from, SLICE, &moment, &mut garbage)
-        });
-        let Some((count, next)) = step else { return live };
+    let (mut garbage, mut hash) = (Vec::new(), Some(0));
+    while let Some(from) = hash {
+        let count;
+        (count, hash) = delete_slice(space, clock, prefix, from, &mut garbage);
         live += count;
-        position.advance(next);
         pace.did(SLICE).await;
         discard(garbage.drain(..), &mut pace).await;
     }
+    live
+}
+
+fn delete_slice(
+    space: &Space,
+    clock: &dyn Clock,
+    prefix: &str,
+    from: u32,
+    garbage: &mut Vec<Payload>,
+) -> (u64, Option<u32>) {
+    let mut shard = space.write(from);
+    let moment = Moment::of(clock);
+    let (live, next) = shard.delete_prefix(prefix.as_bytes(), from, SLICE, &moment, garbage);
+    (live, next.or_else(|| space.next_shard(from)))
 }
 
 /// The names of at most `limit` children of a namespace, after the one named `after`, that hold a
@@ -139,23 +154,18 @@ pub(crate) async fn children(
 
 async fn holds_live_key(node: &Arc<Node>, clock: &dyn Clock, pace: &mut Pace) -> bool {
     for node in Walk::below(node) {
-        let mut position = Position::default();
-        loop {
-            let (mut found, mut looked) = (false, 0);
-            let step = node.space().read_shard(position.number(), |shard| {
-                let moment = Moment::of(clock);
-                shard.scan(position.slot_at(shard.epoch()), SLICE, |slot| {
-                    looked += 1;
-                    found = !moment.is_past(slot.deadline);
-                    !found
-                })
+        let mut position = Some(Position::default());
+        while let Some(from) = position {
+            let (mut found, mut looked) = (false, 1);
+            position = step(node.space(), clock, &from, |entry, moment| {
+                looked += 1;
+                found = !moment.is_past(entry.deadline());
+                !found
             });
-            let Some(next) = step else { break };
             if found {
                 return true;
             }
-            position.advance(next);
-            pace.did(1 + looked).await;
+            pace.did(looked).await;
         }
     }
     false
@@ -167,11 +177,12 @@ mod tests {
 
     #[test]
     fn positions_survive_their_bytes_and_other_bytes_are_refused() {
-        let position = Position { shard: 64, epoch: u32::MAX, slot: 0x0102_0304 };
-        let bytes = Bytes::copy_from_slice(&position.to_bytes());
-        assert_eq!(Position::from_bytes(&bytes).unwrap(), position);
-        for wrong in [&b""[..], b"12345678901", b"1234567890123", b"1234567890123456"] {
-            assert!(Position::from_bytes(&Bytes::copy_from_slice(wrong)).is_err());
+        for after in [None, Some(&b""[..]), Some(b"key")] {
+            let position = Position { hash: 0x0102_0304, after: after.map(Box::from) };
+            assert_eq!(Position::from_bytes(&position.to_bytes()).unwrap(), position);
+        }
+        for wrong in [&b""[..], b"123", &[0, 0, 0, 0, 2], &[0, 0, 0, 0, 0, 1]] {
+            assert!(Position::from_bytes(wrong).is_err());
         }
     }
 }

@@ -3,7 +3,7 @@ use std::cell::Cell;
 use chrono::{DateTime, Utc};
 use larder_core::{Clock, Deadline};
 
-use crate::slot::NEVER;
+use crate::entry::NEVER;
 
 /// The time of one call: the exact clock is read at most once, and only when the coarse one cannot
 /// tell (`E1`, `E7`).
@@ -14,6 +14,7 @@ pub(crate) struct Moment<'a> {
 }
 
 impl<'a> Moment<'a> {
+    #[inline]
     pub(crate) fn of(clock: &'a dyn Clock) -> Self {
         Self { clock, exact: Cell::new(None) }
     }
@@ -34,6 +35,7 @@ impl<'a> Moment<'a> {
     }
 
     /// Tells whether an entry with this deadline is gone.
+    #[inline]
     pub(crate) fn is_past(&self, deadline: i64) -> bool {
         if deadline == NEVER {
             return false;

@@ -1,18 +1,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashTable;
-use larder_core::{
-    Condition, DeleteOptions, Error, ErrorKind, Expiry, Resolved, Result, SetOptions,
-};
+use larder_core::{Condition, DeleteOptions, Expiry, Resolved, SetOptions};
 
+use crate::entry::{Entry, NEVER, Payload};
 use crate::expiry::ExpiryIndex;
-use crate::grow::room_for_one;
 use crate::moment::Moment;
-use crate::slot::{NEVER, NO_SLOT, Payload, Slot};
+use crate::table::Table;
 
 /// The longest values that are compared byte by byte while the shard is locked.
-pub(crate) const MAX_COMPARED: usize = 1 << 18;
+const MAX_COMPARED: usize = 1 << 18;
 
 /// Whether a change applied.
 #[derive(Debug)]
@@ -30,74 +27,45 @@ impl From<bool> for Applied {
     }
 }
 
-/// A part of a namespace's entries: a hash table of slot numbers, the slots, and their expiry index.
+/// A part of a namespace's entries: those whose hashes lie in one range, and when they expire.
 ///
-/// Everything here runs while the shard is locked, so each call is short: constant, logarithmic, or
-/// bounded by the count that it is given.
+/// Everything here runs while the shard is locked, so each call is short: near constant, or bounded
+/// by the count that it is given. What is removed comes back, to be dropped without the lock.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    table: HashTable<u32>,
-    slots: Vec<Slot>,
+    table: Table,
     expiry: ExpiryIndex,
-    first_free: u32,
-    /// Changes when entries move to other slots.
-    epoch: u32,
-}
-
-/// What a bounded step over the slots left: where to go on, if anywhere.
-pub(crate) type Next = Option<u32>;
-
-impl Default for Shard {
-    fn default() -> Self {
-        Self {
-            table: HashTable::new(),
-            slots: Vec::new(),
-            expiry: ExpiryIndex::default(),
-            first_free: NO_SLOT,
-            epoch: 0,
-        }
-    }
-}
-
-/// The table takes the group from the low bits and the tag from the top seven: the factor spreads
-/// the 32 bits that are kept over both.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Shard {
+    /// A shard for hashes that have so many leading bits in common.
+    pub(crate) fn new(common_bits: u32) -> Self {
+        Self { table: Table::new(common_bits), expiry: ExpiryIndex::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
 
-    pub(crate) fn epoch(&self) -> u32 {
-        self.epoch
-    }
-
-    /// The entry of `key`, expired or not.
-    fn find(&self, hash: u32, key: &[u8]) -> Option<u32> {
-        self.table.find(spread(hash), |&index| self.slots[index as usize].is(hash, key)).copied()
-    }
-
-    fn slot(&self, index: u32) -> &Slot {
-        &self.slots[index as usize]
-    }
-
-    fn slot_mut(&mut self, index: u32) -> &mut Slot {
-        &mut self.slots[index as usize]
-    }
-
-    fn find_live(&self, hash: u32, key: &[u8], moment: &Moment<'_>) -> Option<u32> {
-        self.find(hash, key).filter(|&index| !moment.is_past(self.slot(index).deadline))
+    /// When to look for expired entries next.
+    pub(crate) fn next_due(&self) -> i64 {
+        self.expiry.next_due().unwrap_or(NEVER)
     }
 
     /// The live entry of `key`.
-    pub(crate) fn live(&self, hash: u32, key: &[u8], moment: &Moment<'_>) -> Option<&Slot> {
-        self.find_live(hash, key, moment).map(|index| self.slot(index))
+    #[inline]
+    pub(crate) fn live(&self, hash: u32, key: &[u8], moment: &Moment<'_>) -> Option<&Entry> {
+        self.find_live(hash, key, moment).map(|(_, entry)| entry)
     }
 
-    /// Stores a value, or removes the key where the expiry says so. `garbage` gets what is best
-    /// dropped without the lock.
+    #[inline]
+    fn find_live(&self, hash: u32, key: &[u8], moment: &Moment<'_>) -> Option<(usize, &Entry)> {
+        let at = self.table.find(hash, key).ok()?;
+        let entry = self.table.get(at).filter(|entry| !moment.is_past(entry.deadline()))?;
+        Some((at, entry))
+    }
+
+    /// Stores a value, or removes the key where the expiry says so.
     pub(crate) fn set(
         &mut self,
         hash: u32,
@@ -105,34 +73,36 @@ impl Shard {
         value: &Bytes,
         options: &SetOptions,
         moment: &Moment<'_>,
-        garbage: &mut Option<Payload>,
-    ) -> Result<Applied> {
-        let found = self.find(hash, key);
-        let applied = self.holds(&options.condition, found, moment);
+    ) -> (Applied, Payload) {
+        let found = self.table.find(hash, key);
+        let entry = found.ok().and_then(|at| self.table.get(at));
+        let applied = holds(&options.condition, entry, moment);
         if !matches!(applied, Applied::Yes) {
-            return Ok(applied);
+            return (applied, Payload::default());
         }
         let deadline = match resolve(options.expiry, moment) {
             Resolved::Never => NEVER,
             Resolved::At(deadline) => deadline.as_micros(),
-            Resolved::Keep => found
-                .map(|index| self.slot(index).deadline)
-                .filter(|&deadline| !moment.is_past(deadline))
-                .unwrap_or(NEVER),
+            Resolved::Keep => {
+                let held = entry.map(Entry::deadline);
+                held.filter(|&deadline| !moment.is_past(deadline)).unwrap_or(NEVER)
+            }
             Resolved::Gone => {
-                *garbage = found.map(|index| self.remove(index));
-                self.compact_if_sparse();
-                return Ok(Applied::Yes);
+                let removed = found.ok().map(|at| self.remove(at));
+                return (Applied::Yes, removed.unwrap_or_default());
             }
         };
-        let index = if let Some(index) = found {
-            *garbage = Some(self.slot_mut(index).replace_value(key, value));
-            index
-        } else {
-            self.insert(hash, key, value)?
+        let garbage = match found {
+            Ok(at) => self.replace(at, key, value, deadline),
+            Err(at) => {
+                let mut entry = Entry::new(hash, key, value, deadline);
+                entry.indexed = deadline != NEVER;
+                self.table.insert(at, entry);
+                self.index(hash, deadline);
+                Payload::default()
+            }
         };
-        self.set_deadline(index, deadline);
-        Ok(Applied::Yes)
+        (Applied::Yes, garbage)
     }
 
     /// Deletes `key` if it is live and the condition holds; an expired entry goes as well.
@@ -142,20 +112,18 @@ impl Shard {
         key: &[u8],
         options: &DeleteOptions,
         moment: &Moment<'_>,
-        garbage: &mut Option<Payload>,
-    ) -> Applied {
-        let Some(index) = self.find(hash, key) else { return Applied::No };
-        if moment.is_past(self.slot(index).deadline) {
-            *garbage = Some(self.remove(index));
-            self.compact_if_sparse();
-            return Applied::No;
+    ) -> (Applied, Payload) {
+        let found = self.table.find(hash, key).ok();
+        let Some((at, entry)) = found.and_then(|at| Some((at, self.table.get(at)?))) else {
+            return (Applied::No, Payload::default());
+        };
+        if moment.is_past(entry.deadline()) {
+            return (Applied::No, self.remove(at));
         }
-        let applied = self.holds(&options.condition, Some(index), moment);
-        if matches!(applied, Applied::Yes) {
-            *garbage = Some(self.remove(index));
-            self.compact_if_sparse();
+        match holds(&options.condition, Some(entry), moment) {
+            Applied::Yes => (Applied::Yes, self.remove(at)),
+            other => (other, Payload::default()),
         }
-        applied
     }
 
     /// The value of a live key, and its deadline: moved to `duration` from now if it has one. A
@@ -166,25 +134,19 @@ impl Shard {
         key: &[u8],
         duration: Duration,
         moment: &Moment<'_>,
-        garbage: &mut Option<Payload>,
-    ) -> Option<(Bytes, Option<i64>)> {
-        let index = self.find_live(hash, key, moment)?;
-        let value = self.slot(index).value();
-        if self.slot(index).deadline == NEVER {
-            return Some((value, Some(NEVER)));
+    ) -> (Option<(Bytes, Option<i64>)>, Payload) {
+        let Some((at, entry)) = self.find_live(hash, key, moment) else {
+            return (None, Payload::default());
+        };
+        let (value, deadline) = (entry.value(), entry.deadline());
+        if deadline == NEVER {
+            return (Some((value, Some(NEVER))), Payload::default());
         }
         if let Resolved::At(deadline) = resolve(Expiry::After(duration), moment) {
-            self.set_deadline(index, deadline.as_micros());
-            return Some((value, Some(deadline.as_micros())));
+            self.set_deadline(at, deadline.as_micros());
+            return (Some((value, Some(deadline.as_micros()))), Payload::default());
         }
-        *garbage = Some(self.remove(index));
-        self.compact_if_sparse();
-        Some((value, None))
-    }
-
-    /// When to look for expired entries next.
-    pub(crate) fn next_due(&self) -> i64 {
-        self.expiry.next_due().unwrap_or(NEVER)
+        (Some((value, None)), self.remove(at))
     }
 
     /// Changes the expiry of a live key; false when there is none.
@@ -194,91 +156,65 @@ impl Shard {
         key: &[u8],
         expiry: Expiry,
         moment: &Moment<'_>,
-        garbage: &mut Option<Payload>,
-    ) -> bool {
-        let Some(index) = self.find_live(hash, key, moment) else { return false };
-        match resolve(expiry, moment) {
-            Resolved::Never => self.set_deadline(index, NEVER),
-            Resolved::At(deadline) => self.set_deadline(index, deadline.as_micros()),
-            Resolved::Keep => {}
-            Resolved::Gone => {
-                *garbage = Some(self.remove(index));
-                self.compact_if_sparse();
-            }
-        }
-        true
-    }
-
-    fn holds(&self, condition: &Condition, found: Option<u32>, moment: &Moment<'_>) -> Applied {
-        if *condition == Condition::Any {
-            return Applied::Yes;
-        }
-        let live =
-            found.map(|index| self.slot(index)).filter(|slot| !moment.is_past(slot.deadline));
-        if let (Condition::Matches(version), Some(slot)) = (condition, live) {
-            let (wanted, held) = (version.as_bytes(), slot.value_ref());
-            if wanted.len() == held.len() && wanted.as_ptr() == held.as_ptr() {
-                return Applied::Yes;
-            }
-            if wanted.len() == held.len() && held.len() > MAX_COMPARED {
-                return Applied::Undecided(slot.value());
-            }
-        }
-        condition.holds(live.map(Slot::value_ref)).into()
-    }
-
-    fn insert(&mut self, hash: u32, key: &[u8], value: &Bytes) -> Result<u32> {
-        let index = self.first_free;
-        let index = if index == NO_SLOT {
-            let index = u32::try_from(self.slots.len()).unwrap_or(NO_SLOT);
-            if index == NO_SLOT {
-                return Err(Error::new(ErrorKind::StorageFull, "a shard has no slot left"));
-            }
-            self.slots.reserve_exact(room_for_one(self.slots.len(), self.slots.capacity()));
-            self.slots.push(Slot::new(hash, key, value));
-            index
-        } else {
-            let slot = &mut self.slots[index as usize];
-            self.first_free = slot.next_free();
-            slot.occupy(hash, key, value);
-            index
+    ) -> (bool, Payload) {
+        let Some((at, _)) = self.find_live(hash, key, moment) else {
+            return (false, Payload::default());
         };
-        let slots = &self.slots;
-        self.table.insert_unique(spread(hash), index, |&at| spread(slots[at as usize].hash()));
-        Ok(index)
+        match resolve(expiry, moment) {
+            Resolved::Never => self.set_deadline(at, NEVER),
+            Resolved::At(deadline) => self.set_deadline(at, deadline.as_micros()),
+            Resolved::Keep => {}
+            Resolved::Gone => return (true, self.remove(at)),
+        }
+        (true, Payload::default())
     }
 
-    fn set_deadline(&mut self, index: u32, deadline: i64) {
-        let slot = &mut self.slots[index as usize];
-        let covered = slot.indexed && slot.deadline <= deadline;
-        slot.deadline = deadline;
-        if deadline == NEVER || covered {
+    fn replace(&mut self, at: usize, key: &[u8], value: &Bytes, deadline: i64) -> Payload {
+        let Some(entry) = self.table.get_mut(at) else { return Payload::default() };
+        let covered = entry.indexed && entry.deadline() <= deadline;
+        let garbage = entry.replace(key, value, deadline);
+        if !covered {
+            entry.indexed |= deadline != NEVER;
+            let hash = entry.hash();
+            self.index(hash, deadline);
+        }
+        garbage
+    }
+
+    fn set_deadline(&mut self, at: usize, deadline: i64) {
+        let Some(entry) = self.table.get_mut(at) else { return };
+        let covered = entry.indexed && entry.deadline() <= deadline;
+        entry.set_deadline(deadline);
+        if !covered {
+            entry.indexed |= deadline != NEVER;
+            let hash = entry.hash();
+            self.index(hash, deadline);
+        }
+    }
+
+    fn index(&mut self, hash: u32, deadline: i64) {
+        if deadline == NEVER {
             return;
         }
-        slot.indexed = true;
-        self.expiry.push(deadline, index);
-        // Shortened lives leave stale records behind; this bounds them, at constant mean cost.
-        if self.expiry.len() > 2 * self.slots.len() + 64 {
-            self.rebuild_expiry();
+        self.expiry.push(deadline, hash);
+        // Shortened lives and deletions leave stale records behind; this bounds them, at constant
+        // mean cost.
+        if self.expiry.len() > 2 * self.table.len() + 64 {
+            self.index_all();
         }
     }
 
-    fn rebuild_expiry(&mut self) {
-        let records = (0..).zip(&mut self.slots).filter_map(|(index, slot)| {
-            slot.indexed = slot.deadline != NEVER && !slot.is_free();
-            slot.indexed.then_some((slot.deadline, index))
-        });
-        self.expiry.rebuild(records);
+    fn index_all(&mut self) {
+        self.expiry.rebuild(self.table.entries_mut().filter_map(|entry| {
+            entry.indexed = entry.deadline() != NEVER;
+            entry.indexed.then_some((entry.deadline(), entry.hash()))
+        }));
     }
 
-    fn remove(&mut self, index: u32) -> Payload {
-        let hash = self.slot(index).hash();
-        if let Ok(entry) = self.table.find_entry(spread(hash), |&at| at == index) {
-            entry.remove();
-        }
-        let next = self.first_free;
-        self.first_free = index;
-        self.slot_mut(index).vacate(next)
+    fn remove(&mut self, at: usize) -> Payload {
+        let removed = self.table.remove(at).into_payload();
+        self.table.shrink_if_sparse();
+        removed
     }
 
     /// Removes expired entries into `garbage`, after looking at `budget` records at most; tells how
@@ -291,114 +227,105 @@ impl Shard {
     ) -> (usize, i64) {
         let mut looked = 0;
         while looked < budget {
-            let Some(index) = self.expiry.pop_due(now) else { break };
+            let Some(hash) = self.expiry.pop_due(now) else { break };
             looked += 1;
-            let slot = self.slot_mut(index);
-            let deadline = slot.deadline;
-            if slot.is_free() || deadline == NEVER {
-                slot.indexed = false;
-            } else if deadline <= now {
-                slot.indexed = false;
-                garbage.push(self.remove(index));
-            } else {
-                self.expiry.push(deadline, index);
+            let mut at = self.table.first_from(hash);
+            while let Some(entry) = self.table.get_mut(at).filter(|entry| entry.hash() == hash) {
+                let deadline = entry.deadline();
+                if deadline <= now {
+                    garbage.push(self.table.remove(at).into_payload());
+                    continue;
+                }
+                entry.indexed &= deadline != NEVER;
+                if entry.indexed {
+                    self.expiry.push(deadline, hash);
+                }
+                at += 1;
             }
         }
-        self.compact_if_sparse();
+        self.table.shrink_if_sparse();
         (looked, self.next_due())
     }
 
-    /// Gives memory back once three quarters of the slots are free. Entries move, so callers in the
-    /// midst of a walk look at the [`epoch`](Self::epoch).
-    fn compact_if_sparse(&mut self) {
-        if self.slots.len() <= 64 || self.len() > self.slots.len() / 4 {
-            return;
-        }
-        self.slots.retain(|slot| !slot.is_free());
-        self.slots.shrink_to_fit();
-        self.reindex();
+    /// The entries with this hash or a larger one, expired ones included, by hash and then by key.
+    pub(crate) fn entries_from(&self, hash: u32) -> impl Iterator<Item = &Entry> {
+        self.table.entries_from(self.table.first_from(hash)).map(|(_, entry)| entry)
     }
 
-    /// Builds the table and the expiry index anew from slots of which none is free.
-    fn reindex(&mut self) {
-        self.first_free = NO_SLOT;
-        self.epoch = self.epoch.wrapping_add(1);
-        let slots = &self.slots;
-        self.table = HashTable::with_capacity(slots.len());
-        for (index, slot) in (0..).zip(slots) {
-            self.table
-                .insert_unique(spread(slot.hash()), index, |&at| spread(slots[at as usize].hash()));
-        }
-        self.rebuild_expiry();
-    }
-
-    /// Calls `visit` with the entries from slot `from` on, expired ones included, `budget` slots at
-    /// most, until it gives false; tells where to go on.
-    pub(crate) fn scan(
-        &self,
-        from: u32,
-        budget: usize,
-        mut visit: impl FnMut(&Slot) -> bool,
-    ) -> Next {
-        let slots = self.slots.get(from as usize..).unwrap_or_default();
-        let mut index = from;
-        for slot in slots.iter().take(budget) {
-            if !slot.is_free() && !visit(slot) {
-                return Some(index);
-            }
-            index += 1;
-        }
-        (slots.len() > budget).then_some(index)
-    }
-
-    /// Removes the entries, from slot `from` on and in `budget` slots at most, whose key begins with
-    /// `prefix`; tells how many were live, and where to go on.
+    /// Removes entries whose key begins with `prefix`, of those that come at `hash` or later, after
+    /// looking at `budget` of them or a few more; tells how many were live, and the hash to go on
+    /// with.
     pub(crate) fn delete_prefix(
         &mut self,
         prefix: &[u8],
-        from: u32,
+        hash: u32,
         budget: usize,
         moment: &Moment<'_>,
         garbage: &mut Vec<Payload>,
-    ) -> (u64, Next) {
-        let end = self.slots.len().min((from as usize).saturating_add(budget));
-        let mut live = 0;
-        for index in from.. {
-            if index as usize >= end {
-                break;
+    ) -> (u64, Option<u32>) {
+        let (mut live, mut looked, mut last) = (0, 0, hash);
+        let mut at = self.table.first_from(hash);
+        let next = loop {
+            let Some((place, entry)) = self.table.entries_from(at).next() else { break None };
+            if looked >= budget && entry.hash() != last {
+                break Some(entry.hash());
             }
-            let slot = self.slot(index);
-            if !slot.is_free() && slot.key().starts_with(prefix) {
-                live += u64::from(!moment.is_past(slot.deadline));
-                garbage.push(self.remove(index));
+            (looked, last) = (looked + 1, entry.hash());
+            // The next entry may move to the place of a removed one.
+            at = place;
+            if entry.key().starts_with(prefix) {
+                live += u64::from(!moment.is_past(entry.deadline()));
+                garbage.push(self.table.remove(place).into_payload());
+            } else {
+                at += 1;
             }
-        }
-        let next = (end < self.slots.len()).then(|| u32::try_from(end).unwrap_or(NO_SLOT));
-        if next.is_none() {
-            self.compact_if_sparse();
-        }
+        };
+        self.table.shrink_if_sparse();
         (live, next)
     }
 
     /// Takes everything out.
-    pub(crate) fn clear(&mut self) -> Vec<Slot> {
-        let epoch = self.epoch.wrapping_add(1);
-        std::mem::replace(self, Self { epoch, ..Self::default() }).slots
+    pub(crate) fn clear(&mut self) -> Vec<Entry> {
+        self.expiry = ExpiryIndex::default();
+        self.table.take()
     }
 
-    /// Distributes the entries over `count` shards, by the top bits of the hash.
-    pub(crate) fn split(&mut self, count: usize, which: impl Fn(u32) -> usize) -> Vec<Self> {
-        let mut parts: Vec<Self> = (0..count).map(|_| Self::default()).collect();
-        for slot in self.clear() {
-            if !slot.is_free() {
-                let part = &mut parts[which(slot.hash())];
-                part.slots.reserve_exact(room_for_one(part.slots.len(), part.slots.capacity()));
-                part.slots.push(slot);
-            }
+    /// Distributes the entries over shards, by the leading bits of their hashes.
+    pub(crate) fn split(&mut self, bits: u32) -> Vec<Self> {
+        let mut parts: Vec<Vec<Entry>> = (0..1 << bits).map(|_| Vec::new()).collect();
+        for entry in self.clear().into_iter().filter(|entry| !entry.is_nothing()) {
+            parts[shard_of(entry.hash(), bits)].push(entry);
         }
-        parts.iter_mut().for_each(Self::reindex);
-        parts
+        let shard = |entries| {
+            let mut shard = Self::new(bits);
+            shard.table = Table::from_sorted(bits, entries);
+            shard.index_all();
+            shard
+        };
+        parts.into_iter().map(shard).collect()
     }
+}
+
+fn holds(condition: &Condition, entry: Option<&Entry>, moment: &Moment<'_>) -> Applied {
+    if *condition == Condition::Any {
+        return Applied::Yes;
+    }
+    let live = entry.filter(|entry| !moment.is_past(entry.deadline()));
+    if let (Condition::Matches(version), Some(entry)) = (condition, live) {
+        let (wanted, held) = (version.as_bytes(), entry.value_ref());
+        if wanted.len() == held.len() && wanted.as_ptr() == held.as_ptr() {
+            return Applied::Yes;
+        }
+        if wanted.len() == held.len() && held.len() > MAX_COMPARED {
+            return Applied::Undecided(entry.value());
+        }
+    }
+    condition.holds(live.map(Entry::value_ref)).into()
+}
+
+/// Which of the shards told apart by so many leading bits.
+pub(crate) fn shard_of(hash: u32, bits: u32) -> usize {
+    (hash >> (u32::BITS - bits)) as usize
 }
 
 /// The clock is left alone where the expiry does not need it.

@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::shard::Shard;
-use crate::slot::NEVER;
+use crate::entry::NEVER;
+use crate::shard::{Shard, shard_of};
 
-/// How many shards a large namespace has: a power of two.
-const SHARDS: usize = 64;
+/// How many leading bits of the hash tell the shards of a large namespace apart: 64 of them.
+const SHARD_BITS: u32 = 6;
 /// The most entries of a namespace that has only one.
 const MAX_UNSPLIT: usize = 1_024;
 
@@ -22,7 +22,7 @@ pub(crate) struct Space {
 }
 
 /// A shard in a cache line of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
 struct Locked(RwLock<Shard>);
 
@@ -37,16 +37,17 @@ impl Locked {
     }
 }
 
-fn shard_of(hash: u32) -> usize {
-    (hash >> (u32::BITS - SHARDS.trailing_zeros())) as usize
-}
-
 impl Space {
     pub(crate) fn new() -> Self {
-        Self { first: Locked::default(), rest: OnceLock::new(), next_due: AtomicI64::new(NEVER) }
+        Self {
+            first: Locked(RwLock::new(Shard::new(0))),
+            rest: OnceLock::new(),
+            next_due: AtomicI64::new(NEVER),
+        }
     }
 
     /// The shard of the keys with this hash, locked for reading.
+    #[inline]
     pub(crate) fn read(&self, hash: u32) -> RwLockReadGuard<'_, Shard> {
         if self.rest.get().is_none() {
             let first = self.first.read();
@@ -72,13 +73,20 @@ impl Space {
     }
 
     fn of(&self, hash: u32) -> &Locked {
-        self.rest.get().map_or(&self.first, |rest| &rest[shard_of(hash)])
+        self.rest.get().map_or(&self.first, |rest| &rest[shard_of(hash, SHARD_BITS)])
     }
 
     fn split(&self, first: &mut Shard) {
-        let rest = first.split(SHARDS, shard_of).into_iter();
+        let rest = first.split(SHARD_BITS).into_iter();
         // It is empty: the first shard is locked, and only who has it locked gets here.
         let _ = self.rest.set(rest.map(|shard| Locked(RwLock::new(shard))).collect());
+    }
+
+    /// The first hash of the shard after the one with this hash; `None` when that is the last.
+    pub(crate) fn next_shard(&self, hash: u32) -> Option<u32> {
+        self.rest.get()?;
+        let next = shard_of(hash, SHARD_BITS) + 1;
+        u32::try_from(next << (u32::BITS - SHARD_BITS)).ok()
     }
 
     /// The shard with this number, from 0 on; none after the last.

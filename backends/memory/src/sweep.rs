@@ -3,9 +3,9 @@ use std::sync::Arc;
 use larder_core::Clock;
 
 use crate::agenda::{Agenda, Visit};
+use crate::entry::{Entry, NEVER, Payload};
 use crate::pace::{Pace, SLICE};
 use crate::shard::Shard;
-use crate::slot::{NEVER, Payload, Slot};
 use crate::tree::{Node, Walk};
 
 /// Removes what has expired in the whole store; tells how much.
@@ -58,7 +58,7 @@ pub(crate) async fn clear_below(node: &Arc<Node>) {
     for node in Walk::below(node) {
         let mut number = 0;
         while let Some(slots) = node.space().write_shard(number, Shard::clear) {
-            discard(slots.into_iter().map(Slot::into_payload), &mut pace).await;
+            discard(slots.into_iter().map(Entry::into_payload), &mut pace).await;
             number += 1;
         }
         node.forget_if_idle();
