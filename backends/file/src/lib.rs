@@ -43,6 +43,10 @@
 //! no way there to open a path without following links.
 
 #[cfg(unix)]
+mod bulk;
+#[cfg(unix)]
+mod clear;
+#[cfg(unix)]
 mod config;
 #[cfg(unix)]
 mod driver;
@@ -62,6 +66,8 @@ mod linux;
 mod listing;
 #[cfg(unix)]
 mod lock;
+#[cfg(unix)]
+mod place;
 #[cfg(unix)]
 mod record;
 #[cfg(unix)]

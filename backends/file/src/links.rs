@@ -88,3 +88,124 @@ fn identity(folder: BorrowedFd<'_>) -> Option<Identity> {
 fn identity(_: BorrowedFd<'_>) -> Option<Identity> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    use larder_core::{
+        DeleteOptions, Durability, Expiry, Namespace, NamespacedStore, SetItem, Store, StoreExt,
+    };
+
+    use crate::FileStore;
+    use crate::layout::{FolderPath, KeyHash};
+    use crate::replace::synced::count;
+
+    async fn open(root: &Path, durability: Durability) -> FileStore {
+        FileStore::builder(root).durability(durability).build().await.unwrap()
+    }
+
+    fn file(root: &Path, segments: &[&str], key: &str) -> PathBuf {
+        let path = FolderPath::of(&Namespace::from_segments(segments).unwrap(), false);
+        root.join(path.as_str()).join(KeyHash::of(key).file_name().as_str())
+    }
+
+    #[tokio::test]
+    async fn power_loss_syncs_the_file_its_folder_and_once_the_chain_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let store = open(&root, Durability::PowerLoss).await;
+        let before = count(folder.path());
+        let child = store.with_path(&["a", "b"]).unwrap();
+        child.set("key", "v").await.unwrap();
+        let (a, b) = (root.join("a"), root.join("a/b"));
+        assert_eq!(count(&file(&root, &["a", "b"], "key")), 1);
+        assert_eq!((count(&b), count(&a), count(&root)), (1, 1, 1));
+        assert_eq!(count(folder.path()), before + 1);
+
+        child.set("key", "v").await.unwrap();
+        assert_eq!(count(&file(&root, &["a", "b"], "key")), 1);
+        assert_eq!((count(&b), count(&a), count(&root)), (2, 1, 1));
+
+        child.delete("key").await.unwrap();
+        assert_eq!(count(&b), 3);
+        // Another process made this folder, and may have died before it synced it.
+        std::fs::create_dir(root.join("c")).unwrap();
+        store.with_path(&["c"]).unwrap().set("key", "v").await.unwrap();
+        assert_eq!((count(&root.join("c")), count(&root)), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_was_made_anew_is_linked_durably_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        let child = store.with_path(&["a"]).unwrap();
+        child.set("key", "v").await.unwrap();
+        let before = count(folder.path());
+        child.set("key", "v").await.unwrap();
+        assert_eq!(count(folder.path()), before);
+        // The new folder may well have the inode of the old one.
+        std::fs::remove_dir_all(folder.path().join("a")).unwrap();
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        child.set("key", "v").await.unwrap();
+        assert_eq!(count(folder.path()), before + 1);
+    }
+
+    #[tokio::test]
+    async fn a_renewal_syncs_the_value_and_not_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        store.set("key", "v").ttl(Duration::from_secs(60)).await.unwrap();
+        let before = count(folder.path());
+        store.get("key").renew_for(Duration::from_secs(90)).await.unwrap();
+        assert_eq!(count(&file(folder.path(), &[], "key")), 1);
+        store.update_expiry("key", Expiry::Never).await.unwrap();
+        assert_eq!(count(&file(folder.path(), &[], "key")), 1);
+        assert_eq!(count(folder.path()), before);
+    }
+
+    #[tokio::test]
+    async fn clearing_syncs_what_it_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        store.set("key", "v").await.unwrap();
+        let before = count(folder.path());
+        store.delete_all().await.unwrap();
+        assert_eq!(count(folder.path()), before + 1);
+        store.set("key", "v").await.unwrap();
+        let before = count(folder.path());
+        assert_eq!(store.delete_prefix("k").await.unwrap(), 1);
+        assert_eq!(count(folder.path()), before + 1);
+    }
+
+    #[tokio::test]
+    async fn a_bulk_call_syncs_each_value_and_the_folder_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::PowerLoss).await;
+        let child = store.with_path(&["a"]).unwrap();
+        let keys: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+        let items = keys.iter().map(|key| SetItem::new(key, "v")).collect();
+        assert!(child.set_many(items).await.unwrap().into_iter().all(|outcome| outcome.is_ok()));
+        for key in &keys {
+            assert_eq!(count(&file(folder.path(), &["a"], key)), 1);
+        }
+        let a = folder.path().join("a");
+        assert_eq!((count(&a), count(folder.path())), (1, 1));
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        assert_eq!(child.delete_many(&keys).await.unwrap().existed, 50);
+        assert_eq!((count(&a), count(folder.path())), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn process_crash_syncs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Durability::ProcessCrash).await;
+        let child = store.with_path(&["a"]).unwrap();
+        child.set("key", "v").await.unwrap();
+        child.set("other", "v").await.unwrap();
+        child.delete_opts("key", DeleteOptions::default()).await.unwrap();
+        assert_eq!(count(&file(folder.path(), &["a"], "other")), 0);
+        assert_eq!((count(&folder.path().join("a")), count(folder.path())), (0, 0));
+    }
+}

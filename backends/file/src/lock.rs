@@ -21,11 +21,8 @@ use crate::replace::{Temp, harmless};
 
 /// How many lock files a store keeps open between calls.
 const KEPT: usize = 64;
-/// After so long a time of handing a lock from one call to the next within this process, …
-const STREAK: Duration = Duration::from_millis(50);
-/// … it is left free for so long, which other processes, trying more often than that, will notice.
-const BREAK: Duration = Duration::from_millis(2);
-/// The longest sleep between two tries for a lock file.
+/// The pause between two tries for a lock file: short, since whoever has it lets go of it only for a
+/// moment between two calls.
 pub(crate) const RETRY: Duration = Duration::from_millis(1);
 
 /// All locks of a store.
@@ -35,12 +32,8 @@ pub(crate) struct Locks {
     kept: Arc<AtomicUsize>,
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    file: Option<LockFile>,
-    /// Since when calls of this process have been following one another without a pause.
-    streak: Option<Instant>,
-}
+/// The lock file, if it is kept open.
+type Slot = Option<LockFile>;
 
 /// An open lock file, not necessarily locked.
 #[derive(Debug)]
@@ -65,8 +58,7 @@ impl Locks {
 
     /// This process's turn, if nobody else has it.
     pub(crate) fn try_turn(&self, stripe: Stripe) -> Option<Turn> {
-        let mut slot = Arc::clone(&self.slots[stripe.index()]).try_lock_owned().ok()?;
-        slot.streak = None;
+        let slot = Arc::clone(&self.slots[stripe.index()]).try_lock_owned().ok()?;
         Some(Turn { slot, stripe, kept: Arc::clone(&self.kept) })
     }
 
@@ -79,12 +71,7 @@ impl Locks {
             return Some(turn);
         }
         let slot = Arc::clone(&self.slots[stripe.index()]).lock_owned();
-        let mut slot = tokio::time::timeout_at(until, slot).await.ok()?;
-        let now = Instant::now();
-        if now.duration_since(*slot.streak.get_or_insert(now)) > STREAK {
-            tokio::time::sleep(BREAK).await;
-            slot.streak = None;
-        }
+        let slot = tokio::time::timeout_at(until, slot).await.ok()?;
         Some(Turn { slot, stripe, kept: Arc::clone(&self.kept) })
     }
 
@@ -92,7 +79,7 @@ impl Locks {
     pub(crate) fn close(&self) {
         for slot in &self.slots {
             if let Ok(mut slot) = slot.try_lock() {
-                slot.file = None;
+                *slot = None;
             }
         }
     }
@@ -119,7 +106,7 @@ impl Turn {
     pub(crate) fn try_lock(mut self, roots: &Roots) -> Raw<Tried> {
         for _ in 0..TRIES {
             let root = roots.get()?;
-            let file = match self.slot.file.take() {
+            let file = match self.slot.take() {
                 Some(file) if Arc::ptr_eq(&file.root, &root) => file,
                 _ => match LockFile::open(&root, self.stripe, &self.kept) {
                     Err(fault) if fault.is_vanished() => {
@@ -132,7 +119,7 @@ impl Turn {
             match rustix::fs::flock(&file.fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    self.slot.file = Some(file);
+                    *self.slot = Some(file);
                     return Ok(Tried::Taken(self));
                 }
                 Err(Errno::INTR) => continue,
@@ -220,7 +207,7 @@ impl Drop for Held {
         let unlocked = rustix::fs::flock(file.fd.as_fd(), FlockOperation::Unlock).is_ok();
         // Closing the file unlocks it, too.
         if unlocked && self.turn.kept.load(Relaxed) <= KEPT {
-            self.turn.slot.file = Some(file);
+            *self.turn.slot = Some(file);
         }
     }
 }

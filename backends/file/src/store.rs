@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,17 +8,16 @@ use larder_core::{
     NamespacedStore, Result, SetItem, SetOptions, SetOutcome, Store, StoreContext, async_trait,
 };
 
+use crate::bulk::BULK;
 use crate::config::FileStoreBuilder;
 use crate::driver::{Driver, Live, Spot, version_of};
-use crate::error::{BACKEND, Fault, Raw};
-use crate::layout::{FolderPath, Stripe};
+use crate::error::{BACKEND, Raw};
+use crate::layout::FolderPath;
 use crate::lock::Held;
 use crate::record::{Life, MAX_VALUE_LEN};
 use crate::task::hop;
 use crate::walk::Node;
 
-/// How many keys of a bulk call share one hop.
-const BULK: usize = 128;
 /// So few keys are read as single ones are: in place, where that does not wait.
 const FEW: usize = 8;
 
@@ -141,65 +139,6 @@ impl FileStore {
         }))
     }
 
-    /// Makes several changes, those under one lock together; outcomes come in the given order.
-    async fn change_many<I, T>(
-        &self,
-        call: Arc<InProgress>,
-        changes: Vec<(&str, I)>,
-        work: impl Fn(&Driver, &Held, &Spot, &I) -> Raw<T> + Clone + Send + Sync + 'static,
-    ) -> Vec<Result<T>>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-    {
-        let mut outcomes: Vec<Option<Result<T>>> = changes.iter().map(|_| None).collect();
-        let mut changes = changes.into_iter().enumerate().peekable();
-        while changes.peek().is_some() {
-            let mut groups = BTreeMap::<Stripe, Vec<(usize, Spot, I)>>::new();
-            for (index, (key, change)) in changes.by_ref().take(BULK) {
-                let spot = self.spot(key);
-                groups.entry(spot.stripe()).or_default().push((index, spot, change));
-            }
-            let indices: Vec<Vec<usize>> = groups
-                .values()
-                .map(|group| group.iter().map(|change| change.0).collect())
-                .collect();
-            let work = work.clone();
-            let group = move |driver: &Driver, held: &Held, group: &Vec<(usize, Spot, I)>| {
-                let mut done = Vec::with_capacity(group.len());
-                for (_, spot, change) in group {
-                    match work(driver, held, spot, change) {
-                        // Nothing of the group was done yet: all of it is tried again.
-                        Err(Fault::RootGone) if done.is_empty() => return Err(Fault::RootGone),
-                        outcome => done.push(outcome.map_err(Error::from)),
-                    }
-                }
-                Ok(done)
-            };
-            let done = self.driver.locked_groups(&call, groups.into_iter().collect(), group).await;
-            let done = match done {
-                Ok(done) => done,
-                Err(error) => indices.iter().map(|_| Err(error.clone())).collect(),
-            };
-            for (indices, group) in indices.into_iter().zip(done) {
-                match group {
-                    Ok(group) => {
-                        for (index, outcome) in indices.into_iter().zip(group) {
-                            outcomes[index] = Some(outcome);
-                        }
-                    }
-                    Err(error) => {
-                        for index in indices {
-                            outcomes[index] = Some(Err(error.clone()));
-                        }
-                    }
-                }
-            }
-        }
-        let missing = || Err(Error::new(ErrorKind::Internal, "a change has no outcome"));
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
-    }
-
     /// What a test of the parts below needs.
     #[cfg(test)]
     pub(crate) fn parts(&self) -> (Arc<Driver>, Node, Arc<InProgress>) {
@@ -229,7 +168,7 @@ impl Store for FileStore {
         let context = |error| self.context.key_error("set", key, error);
         self.context.capabilities().check_set(value.len(), &options).map_err(context)?;
         let work = move |driver: &Driver, held: &Held, spot: &Spot| {
-            driver.set(held, spot, &value, &options)
+            driver.set(held, spot, &value, &options, driver.reach())
         };
         let applied = self.change(call, spot, work).await.map_err(context)?;
         Ok(SetOutcome::from_applied(applied))
@@ -237,8 +176,9 @@ impl Store for FileStore {
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
         let (call, spot) = self.begin("delete", key)?;
-        let work =
-            move |driver: &Driver, held: &Held, spot: &Spot| driver.delete(held, spot, &options);
+        let work = move |driver: &Driver, held: &Held, spot: &Spot| {
+            driver.delete(held, spot, &options, driver.reach())
+        };
         let deleted = self.change(call, spot, work).await;
         deleted.map_err(|error| self.context.key_error("delete", key, error))
     }
@@ -308,9 +248,9 @@ impl Store for FileStore {
             items.into_iter().map(|item| (item.key, (item.value, item.options))).collect();
         let work =
             |driver: &Driver, held: &Held, spot: &Spot, (value, options): &(Bytes, SetOptions)| {
-                driver.set(held, spot, value, options)
+                driver.set(held, spot, value, options, driver.partial_reach())
             };
-        let outcomes = self.change_many(Arc::new(call), changes, work).await;
+        let outcomes = self.driver.change_many(&Arc::new(call), &self.folder, changes, work).await;
         let outcomes = keys.into_iter().zip(outcomes).map(|(key, outcome)| {
             let context = |error| self.context.key_error("set_many", key, error);
             outcome.map(SetOutcome::from_applied).map_err(context)
@@ -322,9 +262,9 @@ impl Store for FileStore {
         let call = Arc::new(self.context.begin_bulk("delete_many", keys.iter().copied())?);
         let changes = keys.iter().map(|key| (*key, ())).collect();
         let work = |driver: &Driver, held: &Held, spot: &Spot, (): &()| {
-            driver.delete(held, spot, &DeleteOptions::default())
+            driver.delete(held, spot, &DeleteOptions::default(), driver.partial_reach())
         };
-        let outcomes = self.change_many(call, changes, work).await;
+        let outcomes = self.driver.change_many(&call, &self.folder, changes, work).await;
         let outcomes = keys.iter().zip(outcomes).map(|(key, outcome)| {
             outcome.map_err(|error| self.context.key_error("delete_many", key, error))
         });
