@@ -8,6 +8,7 @@ use larder_core::{Clock, Codec, Expiry, MessagePack, SystemClock};
 
 use crate::envelope::type_tag;
 use crate::handle::CacheStoreHandle;
+use crate::policy::{Policy, Settings, Writers};
 use crate::{Cache, CacheError, CacheResult, CacheSpace};
 
 /// How long a value lives, and an expired one is retained, unless something else is said: 300 s.
@@ -38,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) circuit: (u32, Duration),
     pub(crate) enter_reconnect: Option<bool>,
     pub(crate) exit_close: Option<bool>,
+    pub(crate) policy: Settings,
 }
 
 impl Default for Config {
@@ -55,12 +57,14 @@ impl Default for Config {
             circuit: (5, Duration::from_secs(5)),
             enter_reconnect: None,
             exit_close: None,
+            policy: Settings::default(),
         }
     }
 }
 
 impl Config {
     fn check(&self) -> CacheResult<()> {
+        self.policy.policy.check()?;
         match self.default_expiry {
             Expiry::Never => {}
             Expiry::After(ttl) if !ttl.is_zero() => {}
@@ -250,6 +254,56 @@ impl<K> CacheBuilder<K> {
     /// default, and 0 failures means never (`F8`).
     pub fn circuit(mut self, failures: u32, open_for: Duration) -> Self {
         self.config.circuit = (failures, open_for);
+        self
+    }
+
+    /// Which entries stay; all of them by default (`P1`).
+    ///
+    /// A policy with a capacity counts every entry below the store's handle, in all scopes
+    /// together, those included that are found when the store is opened.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.config.policy.policy = policy;
+        self
+    }
+
+    /// As [`policy`](Self::policy), with one instance for the global scope and for each session and
+    /// user: each has the capacity for itself.
+    pub fn policy_per_scope(mut self, policy: Policy) -> Self {
+        self.config.policy.per_scope = true;
+        self.policy(policy)
+    }
+
+    /// Lets a policy with a capacity bound what this process writes, over a store that others write
+    /// to as well, or that cannot list what it holds (`P1`).
+    pub fn per_process(mut self) -> Self {
+        self.config.policy.writers = Writers::Others;
+        self
+    }
+
+    /// Says that no other process writes to the store, although it could be shared, so that a policy
+    /// with a capacity counts what it holds already (`P1`).
+    pub fn sole_owner(mut self) -> Self {
+        self.config.policy.writers = Writers::Sole;
+        self
+    }
+
+    /// Weighs each entry by the length of its encoded value, unless it is set with a weight of its
+    /// own; otherwise each weighs 1.
+    pub fn weigh_by_size(mut self) -> Self {
+        self.config.policy.by_size = true;
+        self
+    }
+
+    /// How many entries may be pinned at a time; by default as many as the policy's capacity, or
+    /// 10,000 where it has none (`P2`).
+    pub fn pin_budget(mut self, entries: u64) -> Self {
+        self.config.policy.pin_budget = Some(entries);
+        self
+    }
+
+    /// After how long a pin ends that nobody has ended; a day by default (`P2`).
+    pub fn pin_max_age(mut self, duration: Duration) -> Self {
+        self.config.policy.pin_max_age = duration;
         self
     }
 

@@ -292,6 +292,9 @@ impl<V: 'static> Cache<V> {
             Err(error) => return Err(error),
         };
         let live = found.and_then(|bytes| self.accept(&bytes));
+        if live.is_some() {
+            inner.policies.touch(&route.scope, key);
+        }
         inner.counters.count_read(live.is_some());
         Ok(live)
     }

@@ -28,6 +28,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Tells whether the entry is pinned at `now`.
+    pub(crate) fn is_pinned(&self, now: DateTime<Utc>) -> bool {
+        self.pinned_until.is_some_and(|until| !until.is_past(now))
+    }
+
     /// When the value stops being served: a pin outlives an expiry that nobody asked for by name.
     pub(crate) fn served_until(&self) -> Option<Deadline> {
         match self.pinned_until {

@@ -37,8 +37,30 @@ pub enum CacheError {
     Panicked(Arc<str>),
     /// The runtime, or the space, was shut down while the value was being loaded.
     ShutDown,
+    /// The entry was not taken in; nothing was changed.
+    Refused(Refusal),
+    /// A blocking call was made on a thread that runs async tasks.
+    WouldBlock,
     /// The load failed with an error of its own, told to a caller who does not know its type.
     Load(LoadFailure),
+}
+
+/// Why an entry was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It weighs more than the whole cache may.
+    TooHeavy {
+        /// The weight of the entry.
+        weight: u64,
+        /// The capacity of the cache.
+        capacity: u64,
+    },
+    /// As many entries are pinned as may be.
+    PinBudget {
+        /// How many entries may be pinned.
+        budget: u64,
+    },
 }
 
 impl CacheError {
@@ -85,6 +107,15 @@ impl fmt::Display for CacheError {
             Self::Cancelled => f.write_str("the task that was to give the value was cancelled"),
             Self::Panicked(message) => write!(f, "the loader panicked: {message}"),
             Self::ShutDown => f.write_str("shut down while the value was being loaded"),
+            Self::Refused(Refusal::TooHeavy { weight, capacity }) => {
+                write!(f, "the entry weighs {weight}, and the whole cache may weigh {capacity}")
+            }
+            Self::Refused(Refusal::PinBudget { budget }) => {
+                write!(f, "{budget} entries are pinned, and no more may be")
+            }
+            Self::WouldBlock => {
+                f.write_str("a blocking call was made on a thread that runs async tasks")
+            }
             Self::Load(failure) => failure.fmt(f),
         }
     }

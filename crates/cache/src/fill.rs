@@ -175,7 +175,14 @@ impl<V: Send + 'static> Cache<V> {
             };
             let payload = cache.codec.encode(&fresh.value);
             let payload = payload.map_err(|error| error.with_operation("set").with_key(&key))?;
-            let write = Write { payload, tag: cache.tag, modified: None, expiry: fresh.expiry };
+            let write = Write {
+                payload,
+                tag: cache.tag,
+                modified: None,
+                expiry: fresh.expiry,
+                pin: false,
+                weight: None,
+            };
             Ok(Fresh::New(write, fresh.store))
         })
     }

@@ -73,6 +73,18 @@ impl<V> CacheItem<V> {
             Freshness::Stale
         }
     }
+
+    /// Whether the entry was pinned.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.envelope.head.is_pinned(self.clock.now())
+    }
+
+    /// The weight that it was set with.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.envelope.head.weight
+    }
 }
 
 impl<V> Clone for CacheItem<V> {

@@ -134,19 +134,38 @@ impl Drop for Exit {
 }
 
 impl Inner {
-    async fn connect(&self) -> CacheResult<()> {
+    async fn connect(self: &Arc<Self>) -> CacheResult<()> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner).is_some();
         match &self.source {
             Source::Borrowed(Err(error)) => return Err(error.clone().into()),
             Source::Owned(open) if !opened => {
                 let store: Arc<dyn NamespacedStore> = open().await?;
                 *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+                self.needs_index.store(true, SeqCst);
                 self.generation.fetch_add(1, SeqCst);
             }
             Source::Borrowed(Ok(_)) | Source::Owned(_) => {}
         }
         self.lifecycle.reopen();
+        if self.needs_index.swap(false, SeqCst) {
+            let checked = self.check_policy();
+            let rebuilt = match checked {
+                Ok(()) => self.rebuild().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = rebuilt {
+                self.needs_index.store(true, SeqCst);
+                return Err(error);
+            }
+        }
         Ok(())
+    }
+
+    fn check_policy(&self) -> CacheResult<()> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(store) = &*opened else { return Err(CacheError::closed()) };
+        let settings = &self.policies.settings;
+        settings.policy.check_store(&store.capabilities(), settings)
     }
 
     /// Refuses later calls, and ends what waits.

@@ -223,7 +223,9 @@ impl Supervisor {
         let put = Box::pin(inner.put(route, &self.slot.key, write, fill));
         let mut put = Budget::new(put, inner.config.store_budget);
         match (&mut put).await {
-            Some(Err(error)) if inner.config.when_store_fails == StoreFailure::ServeError => {
+            Some(Err(error @ CacheError::Store(_)))
+                if inner.config.when_store_fails == StoreFailure::ServeError =>
+            {
                 self.slot.finish(&self.flight, Outcome::Failed(error));
             }
             Some(_) => self.give(bytes),

@@ -13,6 +13,12 @@ macro_rules! counters {
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct CacheStats {
+            /// How many entries the policy knows; `None` where none counts them.
+            pub entries: Option<u64>,
+            /// What these entries weigh; `None` where no policy counts them.
+            pub weight: Option<u64>,
+            /// How many entries are pinned.
+            pub pinned: u64,
             /// How many keys something is happening to just now: writes, loads, pending values and
             /// locks.
             pub active_keys: u64,
@@ -46,6 +52,14 @@ counters! {
     circuit_openings,
     /// Loads that were answered without the store because it failed (`F8`).
     direct_loads,
+    /// Entries evicted because the cache was full.
+    evicted_by_capacity,
+    /// Entries evicted because they had expired and room was needed.
+    evicted_by_expiry,
+    /// Entries that were refused, or came in and went at once since everything else was pinned.
+    not_admitted,
+    /// Pins that reached their greatest age.
+    pins_expired,
 }
 
 impl Counters {
@@ -61,7 +75,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add_many(1);
+    }
+
+    pub(crate) fn add_many(&self, count: u64) {
+        self.0.fetch_add(count, Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -12,8 +12,9 @@ use crate::builder::StoreFailure;
 use crate::envelope::Envelope;
 use crate::error::LoadFailure;
 use crate::flight::{Chain, Flight, Outcome, panic_message};
+use crate::policy::{Admitted, Entry};
 use crate::slot::{Overtake, Range, SlotRef, Waiter};
-use crate::space::Route;
+use crate::space::{Inner, Route};
 use crate::write::{Locked, Mode, Put, Write};
 use crate::{Cache, CacheError, CacheItem, CacheResult, Loaded};
 
@@ -113,7 +114,12 @@ impl<V: 'static> Cache<V> {
     /// ```
     pub async fn set_pending(&self, key: &str) -> CacheResult<PendingGuard<V>> {
         let route = self.route()?;
-        let promise = self.space.0.locked(&route, key, Locked::promise).await?;
+        let inner = &self.space.0;
+        // A promise takes the room of an entry. One for which there is none is not counted.
+        let slot = inner.table.slot(&route.scope, key);
+        let room = inner.admit(&route, &slot, 1, false).await?;
+        let promise =
+            inner.locked(&route, key, async move |locked| locked.promise(room).await).await?;
         Ok(PendingGuard { cache: self.clone(), route, promise })
     }
 
@@ -166,7 +172,7 @@ impl<V: 'static> Cache<V> {
         let route = self.route()?;
         let error = CacheError::Load(LoadFailure::of_error(error));
         // Under the lock: a load whose value is just being stored has succeeded.
-        self.space.0.locked(&route, key, async move |locked| Ok(locked.slot.fail(error))).await
+        self.space.0.locked(&route, key, async move |locked| Ok(locked.fail(error))).await
     }
 
     /// The keys of this scope in order, those of nested scopes aside, pending ones included and
@@ -254,7 +260,8 @@ impl<V: 'static> PendingGuard<V> {
         let Self { cache, route, promise } = self;
         let Loaded { value, expiry, store } = value.into();
         let payload = cache.codec.encode(&value)?;
-        let write = Write { payload, tag: cache.tag, modified: None, expiry };
+        let write =
+            Write { payload, tag: cache.tag, modified: None, expiry, pin: false, weight: None };
         let inner = &cache.space.0;
         let bytes = inner.envelope(write.clone(), inner.now(), None).0.encode();
         if !store {
@@ -302,17 +309,27 @@ impl<V> fmt::Debug for PendingGuard<V> {
 /// A pending flight that ends with its owner.
 #[derive(Debug)]
 pub(crate) struct Promise {
+    inner: Arc<Inner>,
     slot: SlotRef,
     flight: Arc<Flight>,
 }
 
 impl Promise {
     fn give(&self, envelope: Bytes) -> bool {
-        self.slot.finish(&self.flight, Outcome::Value(envelope))
+        self.finish(Outcome::Value(envelope))
     }
 
     fn end(&self, error: CacheError) -> bool {
-        self.slot.finish(&self.flight, Outcome::Failed(error))
+        self.finish(Outcome::Failed(error))
+    }
+
+    /// Ends the promise without a stored value.
+    fn finish(&self, outcome: Outcome) -> bool {
+        let ours = self.slot.finish(&self.flight, outcome);
+        if ours {
+            self.inner.policies.forget_pending(&self.slot.scope, &self.slot.key);
+        }
+        ours
     }
 }
 
@@ -325,7 +342,12 @@ impl Drop for Promise {
 }
 
 impl Locked {
-    async fn promise(self) -> CacheResult<Promise> {
+    fn fail(&self, error: CacheError) -> bool {
+        self.inner.policies.forget_pending(&self.slot.scope, &self.slot.key);
+        self.slot.fail(error)
+    }
+
+    async fn promise(self, room: Admitted) -> CacheResult<Promise> {
         if let Err(error) = self.store_delete().await {
             self.slot.overtake(Overtake::Unsure);
             return Err(error.into());
@@ -334,6 +356,11 @@ impl Locked {
         let flight = Arc::new(Flight::pending());
         let slot = table.slot(&self.slot.scope, &self.slot.key);
         self.slot.replace(Arc::clone(&flight));
-        Ok(Promise { slot, flight })
+        if let Admitted::Room(room) = room {
+            room.commit(Entry { weight: 1, expires: None, pinned_until: None, pending: true });
+        } else {
+            self.inner.policies.forget(&slot.scope, &slot.key);
+        }
+        Ok(Promise { inner: Arc::clone(&self.inner), slot, flight })
     }
 }

@@ -28,8 +28,14 @@ impl<'a, V> SetValue<'a, V> {
     }
 
     pub(crate) fn new(cache: &'a Cache<V>, key: &'a str, payload: Result<Bytes, Error>) -> Self {
-        let write =
-            payload.map(|payload| Write { payload, tag: cache.tag, modified: None, expiry: None });
+        let write = payload.map(|payload| Write {
+            payload,
+            tag: cache.tag,
+            modified: None,
+            expiry: None,
+            pin: false,
+            weight: None,
+        });
         Self { cache, key, write, held: None }
     }
 
@@ -50,6 +56,19 @@ impl<'a, V> SetValue<'a, V> {
     pub fn expiry(self, expiry: impl Into<Expiry>) -> Self {
         let expiry = expiry.into();
         self.with(|write| write.expiry = Some(expiry))
+    }
+
+    /// Keeps the entry from eviction, and from an expiry that is not asked for here, until it is
+    /// read with [`get_and_unpin`](Cache::get_and_unpin) or reaches
+    /// [`pin_max_age`](crate::CacheBuilder::pin_max_age) (`P2`). Set again without it, the entry is
+    /// unpinned; deleting and clearing take no heed of it.
+    pub fn pin(self) -> Self {
+        self.with(|write| write.pin = true)
+    }
+
+    /// What the entry weighs against the policy's capacity; at least 1.
+    pub fn weight(self, weight: u64) -> Self {
+        self.with(|write| write.weight = Some(weight))
     }
 
     /// When the value was made, where that was not now.

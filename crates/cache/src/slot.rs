@@ -171,6 +171,15 @@ impl Slot {
         self.state().current.take_if(|current| Arc::ptr_eq(current, flight)).is_some()
     }
 
+    /// Gives up a promise that the policy has pushed out; a load goes on.
+    pub(crate) fn abandon_pending(&self) {
+        let flight = self.state().current.take_if(|flight| flight.is_pending());
+        if let Some(flight) = flight {
+            flight.overtake();
+            flight.resolve(Outcome::Failed(CacheError::Abandoned));
+        }
+    }
+
     /// Ends the current flight of whatever kind with an error; its result is not stored.
     pub(crate) fn fail(&self, error: CacheError) -> bool {
         let flight = self.state().current.take();

@@ -1,15 +1,16 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{Codec, Lifecycle, MessagePack, Namespace, NamespacedStore};
+use larder_core::{Codec, Expiry, Lifecycle, MessagePack, Namespace, NamespacedStore};
 use tokio::sync::watch;
 
 use crate::builder::{CacheBuilder, Config, Space, default_tag};
 use crate::circuit::Circuit;
 use crate::handle::Source;
 use crate::metrics::{CacheStats, Counters};
+use crate::policy::{Policies, Policy};
 use crate::slot::{Range, Table};
 use crate::{Cache, CacheError, CacheResult, CacheStoreHandle};
 
@@ -51,6 +52,9 @@ pub(crate) struct Inner {
     pub(crate) table: Arc<Table>,
     pub(crate) circuit: Circuit,
     pub(crate) counters: Counters,
+    pub(crate) policies: Policies,
+    /// The policy's index is not that of the store just opened.
+    pub(crate) needs_index: AtomicBool,
 }
 
 /// A scope's path within the space, and the store's handle to it.
@@ -84,6 +88,7 @@ impl CacheSpace {
             Source::Borrowed(Ok(store)) => Some(Arc::clone(store)),
             _ => None,
         };
+        let policies = Policies::new(config.policy);
         let circuit = Circuit::new(config.circuit.0, config.circuit.1);
         Self(Arc::new(Inner {
             id: NEXT_SPACE.fetch_add(1, SeqCst),
@@ -97,6 +102,8 @@ impl CacheSpace {
             table: Table::new(),
             circuit,
             counters: Counters::default(),
+            policies,
+            needs_index: AtomicBool::new(true),
         }))
     }
 
@@ -135,13 +142,30 @@ impl CacheSpace {
     /// What the space has done so far, and what it holds.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        CacheStats { active_keys: self.0.table.len() as u64, ..self.0.counters.snapshot() }
+        let policies = &self.0.policies;
+        let (entries, weight, pinned) = policies.totals(self.0.now());
+        let counted = |count| policies.is_bounded().then_some(count);
+        CacheStats {
+            entries: counted(entries),
+            weight: counted(weight),
+            pinned,
+            active_keys: self.0.table.len() as u64,
+            ..self.0.counters.snapshot()
+        }
     }
 }
 
 impl Inner {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.config.clock.now()
+    }
+
+    /// The expiry of a value that is set without saying so.
+    pub(crate) fn default_expiry(&self) -> Expiry {
+        match self.policies.settings.policy {
+            Policy::Ttl { ttl } => Expiry::After(ttl),
+            _ => self.config.default_expiry,
+        }
     }
 
     pub(crate) fn generation(&self) -> u64 {

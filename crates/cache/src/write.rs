@@ -12,7 +12,8 @@ use tokio::sync::OwnedMutexGuard;
 use crate::envelope::{Envelope, Head};
 use crate::flight::{Flight, Guarded};
 use crate::lock::Seen;
-use crate::slot::{Overtake, Range, SlotRef};
+use crate::policy::{Admitted, Entry, Index, MAX_WEIGHT};
+use crate::slot::{Overtake, Range, Slot, SlotRef};
 use crate::space::{Inner, Route};
 use crate::{CacheError, CacheResult};
 
@@ -23,6 +24,8 @@ pub(crate) struct Write {
     pub(crate) tag: u64,
     pub(crate) modified: Option<DateTime<Utc>>,
     pub(crate) expiry: Option<Expiry>,
+    pub(crate) pin: bool,
+    pub(crate) weight: Option<u64>,
 }
 
 /// On whose behalf a value is written, and so what must still be true.
@@ -89,7 +92,41 @@ impl Inner {
         write: Write,
         mode: Mode,
     ) -> CacheResult<Put> {
-        self.locked(route, key, async move |locked| locked.put(write, mode).await).await
+        // Holds the slot over the making of room, so that a clearing finds it.
+        let _call = self.lifecycle.enter()?;
+        route.store.capabilities().check_key(key)?;
+        let slot = self.table.slot(&route.scope, key);
+        // Looked at again under the lock; here, so that no room is made in vain.
+        if !self.is_wanted(&slot, &mode)? {
+            return Ok(Put::NotWanted);
+        }
+        let room = self.admit(route, &slot, self.weight(&write), write.pin).await?;
+        self.locked(route, key, async move |locked| locked.put(write, mode, room).await).await
+    }
+
+    /// Tells whether what has to be true for a write still is.
+    fn is_wanted(&self, slot: &Slot, mode: &Mode) -> CacheResult<bool> {
+        match mode {
+            Mode::Set => Ok(true),
+            Mode::Fill(flight) => {
+                let wanted =
+                    !flight.is_overtaken() && !self.table.is_being_removed(&slot.scope, &slot.key);
+                if !wanted {
+                    self.counters.overtaken.add();
+                }
+                Ok(wanted)
+            }
+            Mode::Keep(flight) => {
+                Ok(slot.current().is_some_and(|current| Arc::ptr_eq(&current, flight)))
+            }
+            Mode::Held(seen) if seen.mutations == slot.mutations() => Ok(true),
+            Mode::Held(_) => Err(CacheError::Conflict),
+        }
+    }
+
+    fn weight(&self, write: &Write) -> u64 {
+        let size = || if self.policies.settings.by_size { write.payload.len() as u64 } else { 1 };
+        write.weight.unwrap_or_else(size).clamp(1, MAX_WEIGHT)
     }
 
     /// The envelope of a value written now, and whether its life is over before it began.
@@ -99,7 +136,7 @@ impl Inner {
         now: DateTime<Utc>,
         old: Option<&Head>,
     ) -> (Envelope, bool) {
-        let expiry = write.expiry.unwrap_or(self.config.default_expiry);
+        let expiry = write.expiry.unwrap_or_else(|| self.default_expiry());
         let (expires, gone) = match expiry.resolve(now) {
             Resolved::Never => (None, false),
             Resolved::At(deadline) => (Some(deadline), false),
@@ -108,10 +145,12 @@ impl Inner {
         };
         let head = Head {
             tag: write.tag,
-            weight: 1,
+            weight: self.weight(&write),
             modified: write.modified.unwrap_or(now).timestamp_micros(),
             expires,
-            pinned_until: None,
+            pinned_until: write
+                .pin
+                .then(|| Deadline::after(now, self.policies.settings.pin_max_age)),
             explicit_expiry: write.expiry.is_some(),
         };
         (Envelope { head, payload: write.payload }, gone)
@@ -131,6 +170,7 @@ impl Inner {
         let (inner, route) = (Arc::clone(self), Arc::clone(route));
         Guarded::new(async move {
             let _call = call;
+            let mark = Index::mark();
             let removal = include_pending.then(|| inner.table.begin_removal(range.clone()));
             if removal.is_some() {
                 // A fill that looked before the removal began is in the middle of being stored.
@@ -142,6 +182,9 @@ impl Inner {
                 None => route.store.delete_all().await.map(|()| 0),
                 Some(prefix) => route.store.delete_prefix(prefix).await,
             };
+            if removed.is_ok() {
+                inner.policies.forget_range(&range, mark);
+            }
             if removal.is_none() {
                 // What was read under a lock is out of date all the same.
                 inner.table.matching(&range).iter().for_each(|slot| slot.count_mutation());
@@ -165,30 +208,9 @@ impl Locked {
         }
     }
 
-    /// Tells whether what had to be true still is.
-    fn is_wanted(&self, mode: &Mode) -> CacheResult<bool> {
-        let (slot, inner) = (&self.slot, &self.inner);
-        match mode {
-            Mode::Set => Ok(true),
-            Mode::Fill(flight) => {
-                let wanted =
-                    !flight.is_overtaken() && !inner.table.is_being_removed(&slot.scope, &slot.key);
-                if !wanted {
-                    inner.counters.overtaken.add();
-                }
-                Ok(wanted)
-            }
-            Mode::Keep(flight) => {
-                Ok(slot.current().is_some_and(|current| Arc::ptr_eq(&current, flight)))
-            }
-            Mode::Held(seen) if seen.mutations == slot.mutations() => Ok(true),
-            Mode::Held(_) => Err(CacheError::Conflict),
-        }
-    }
-
-    async fn put(self, write: Write, mode: Mode) -> CacheResult<Put> {
+    async fn put(self, write: Write, mode: Mode, room: Admitted) -> CacheResult<Put> {
         let inner = &self.inner;
-        if !self.is_wanted(&mode)? {
+        if !inner.is_wanted(&self.slot, &mode)? {
             return Ok(Put::NotWanted);
         }
         let keeps = matches!(write.expiry, Some(Expiry::Keep));
@@ -196,6 +218,7 @@ impl Locked {
         let now = inner.now();
         let old = old.filter(|old| old.head.is_live(now));
         let (envelope, gone) = inner.envelope(write, now, old.as_ref().map(|old| &old.head));
+        let gone = gone || matches!(room, Admitted::Vanishes);
         let tag = envelope.head.tag;
         let bytes = envelope.encode();
         let done = match (&mode, gone) {
@@ -216,6 +239,16 @@ impl Locked {
                 }
                 return Err(error.into());
             }
+        }
+        match room {
+            Admitted::Room(room) if !gone => room.commit(Entry {
+                weight: envelope.head.weight,
+                expires: envelope.head.expires,
+                pinned_until: envelope.head.pinned_until,
+                pending: false,
+            }),
+            // Without a capacity, only pinned entries are known, and this one no longer is one.
+            _ => inner.policies.forget(&self.slot.scope, &self.slot.key),
         }
         inner.table.count_fill(&self.slot.key);
         let held = matches!(mode, Mode::Held(_));
@@ -308,6 +341,7 @@ impl Locked {
         match deleted {
             Ok(deleted) => {
                 self.slot.overtake(Overtake::Removed);
+                self.inner.policies.forget(&self.slot.scope, &self.slot.key);
                 Ok(read?.filter(|old| deleted && old.head.is_live(now)))
             }
             Err(error) => {
@@ -341,6 +375,7 @@ impl Locked {
                 let outcome = self.store_delete().await;
                 self.slot.overtake(Overtake::Removed);
                 outcome?;
+                self.inner.policies.forget(&self.slot.scope, &self.slot.key);
                 return Ok(envelope);
             }
         };
@@ -354,6 +389,7 @@ impl Locked {
                 return Err(error.into());
             }
         }
+        self.inner.policies.set_expiry(&self.slot.scope, &self.slot.key, deadline);
         self.inner.table.count_fill(&self.slot.key);
         Ok(envelope)
     }

@@ -1,0 +1,74 @@
+//! Reading an entry for the last time that it is pinned for (P2).
+
+use larder_core::{Condition, Deadline, Resolved};
+
+use crate::envelope::Envelope;
+use crate::write::Locked;
+use crate::{Cache, CacheItem, CacheResult};
+
+impl<V: 'static> Cache<V> {
+    /// Reads an entry and unpins it in the same step (`P2`).
+    ///
+    /// The entry stays, and may be evicted from now on. Where its life would have been over but for
+    /// the pin, it lives on for the default time to live.
+    ///
+    /// # Errors
+    /// The store's.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use larder_cache::{Cache, CacheError, Policy};
+    /// # use larder_memory::MemoryStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), CacheError> {
+    /// let store = Arc::new(MemoryStore::new());
+    /// let cache = Cache::<u32>::builder(store).policy(Policy::Lru { max: 2 }).build().await?;
+    /// cache.set("result", &42).pin().await?;
+    /// for other in ["a", "b", "c"] {
+    ///     cache.set(other, &0).await?;
+    /// }
+    /// let item = cache.get_and_unpin("result").await?.ok_or(CacheError::NotFound)?;
+    /// assert_eq!(item.value()?, 42);
+    /// assert!(!cache.get("result").await?.is_some_and(|item| item.is_pinned()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn get_and_unpin(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
+        let inner = &self.space.0;
+        let (route, tag) = (self.route()?, self.tag);
+        let envelope =
+            inner.locked(&route, key, async move |locked| locked.unpin(tag).await).await?;
+        inner.counters.count_read(envelope.is_some());
+        if envelope.is_some() {
+            inner.policies.touch(&route.scope, key);
+        }
+        Ok(envelope.map(|envelope| self.item(envelope)))
+    }
+}
+
+impl Locked {
+    async fn unpin(self, tag: u64) -> CacheResult<Option<Envelope>> {
+        let now = self.inner.now();
+        let envelope = self.read().await?.filter(|envelope| envelope.check_tag(tag).is_ok());
+        let Some(envelope) = envelope.filter(|envelope| envelope.head.is_live(now)) else {
+            return Ok(None);
+        };
+        if envelope.head.pinned_until.is_none() {
+            return Ok(Some(envelope));
+        }
+        let mut unpinned = envelope;
+        unpinned.head.pinned_until = None;
+        if !unpinned.head.is_live(now) {
+            unpinned.head.expires = match self.inner.default_expiry().resolve(now) {
+                Resolved::At(deadline) => Some(deadline),
+                _ => None::<Deadline>,
+            };
+        }
+        let head = unpinned.head;
+        self.store_set(&head, unpinned.encode(), now, Condition::Any).await?;
+        self.slot.count_mutation();
+        self.inner.policies.unpin(&self.slot.scope, &self.slot.key, head.expires);
+        Ok(Some(unpinned))
+    }
+}

@@ -1,0 +1,130 @@
+//! Room for a write: made before the write's own lock is taken, so that two writes that push each
+//! other out do not wait for each other.
+
+use std::sync::Arc;
+
+use super::{Entry, Id, Room, Victim};
+use crate::slot::SlotRef;
+use crate::space::{Inner, Route};
+use crate::write::Locked;
+use crate::{CacheError, CacheResult};
+
+/// What becomes of a write that asks for room.
+pub(crate) enum Admitted {
+    /// The policy does not count it.
+    Uncounted,
+    /// It has room.
+    Room(Reservation),
+    /// It comes in and goes at once: everything else is pinned or just being written.
+    Vanishes,
+}
+
+/// Room for one write. Dropped before it is used, it is given back, and whoever has not gone yet to
+/// make room stays.
+pub(crate) struct Reservation {
+    inner: Arc<Inner>,
+    id: Id,
+    pin: bool,
+    victims: Vec<Victim>,
+    used: bool,
+}
+
+impl Reservation {
+    /// The write is done.
+    pub(crate) fn commit(mut self, entry: Entry) {
+        self.used = true;
+        let (id, pin) = (&self.id, self.pin);
+        self.inner.policies.with(&id.scope, true, |index| index.commit(id, entry, pin));
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let (id, pin, used) = (&self.id, self.pin, self.used);
+        let victims = std::mem::take(&mut self.victims);
+        if used && victims.is_empty() {
+            return;
+        }
+        self.inner.policies.with(&id.scope, true, |index| {
+            if !used {
+                index.cancel(id, pin);
+            }
+            for victim in victims {
+                index.restore(victim);
+            }
+        });
+    }
+}
+
+impl Inner {
+    /// Makes room for a write by removing others from the store.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        route: &Route,
+        slot: &SlotRef,
+        weight: u64,
+        pin: bool,
+    ) -> CacheResult<Admitted> {
+        let policies = &self.policies;
+        if !policies.is_bounded() && !pin {
+            return Ok(Admitted::Uncounted);
+        }
+        let id = Id { scope: route.scope.clone(), key: Arc::clone(&slot.key) };
+        let now = self.now();
+        let room = policies.with(&id.scope, true, |index| {
+            (index.reserve(&id, weight, pin, now), index.take_pins_expired())
+        });
+        let Some((room, pins_expired)) = room else { return Ok(Admitted::Uncounted) };
+        self.counters.pins_expired.add_many(pins_expired);
+        let victims = match room {
+            Room::Made(victims) => victims,
+            Room::None => {
+                self.counters.not_admitted.add();
+                return Ok(Admitted::Vanishes);
+            }
+            Room::Refused(refusal) => {
+                self.counters.not_admitted.add();
+                return Err(CacheError::Refused(refusal));
+            }
+        };
+        let inner = Arc::clone(self);
+        let mut reservation = Reservation { inner, id, pin, victims, used: false };
+        while let Some(victim) = reservation.victims.last() {
+            self.evict(victim).await?;
+            reservation.victims.pop();
+        }
+        Ok(Admitted::Room(reservation))
+    }
+
+    /// Removes a victim from the store.
+    pub(crate) async fn evict(self: &Arc<Self>, victim: &Victim) -> CacheResult<()> {
+        let route = self.route(victim.id.scope.clone())?;
+        let evicted = self.locked(&route, &victim.id.key, Locked::evict).await?;
+        if evicted {
+            let counters = &self.counters;
+            let cause = if victim.expired {
+                &counters.evicted_by_expiry
+            } else {
+                &counters.evicted_by_capacity
+            };
+            cause.add();
+            crate::event!(debug, expired = victim.expired, "entry evicted");
+        }
+        Ok(())
+    }
+}
+
+impl Locked {
+    /// Removes the key from the store, unless it has been stored again since it became a victim.
+    async fn evict(self) -> CacheResult<bool> {
+        let slot = &self.slot;
+        if self.inner.policies.is_stored(&slot.scope, &slot.key) {
+            return Ok(false);
+        }
+        self.store_delete().await?;
+        // It is known again where the write that it was to make room for was given up meanwhile.
+        self.inner.policies.forget(&slot.scope, &slot.key);
+        slot.abandon_pending();
+        Ok(true)
+    }
+}
