@@ -6,6 +6,7 @@
 //! The rules behind the short names in these docs (`F2`, `V4`, …) are written out in the project's
 //! `docs/cache.md`. The futures here want a tokio runtime with time enabled.
 
+mod blocking;
 mod builder;
 mod cache;
 mod circuit;
@@ -18,6 +19,7 @@ mod item;
 mod lifecycle;
 mod load;
 mod lock;
+mod memo;
 mod metrics;
 mod pending;
 mod pins;
@@ -30,6 +32,7 @@ mod space;
 mod trace;
 mod write;
 
+pub use blocking::{BlockingCache, Slot as BlockingSlot};
 pub use builder::{CacheBuilder, DEFAULT_TTL, One, Space, StoreFailure};
 pub use cache::Cache;
 pub use error::{CacheError, CacheResult, LoadError, LoadFailure, Refusal};
@@ -37,6 +40,7 @@ pub use handle::CacheStoreHandle;
 pub use item::{CacheItem, Freshness};
 pub use load::Loaded;
 pub use lock::{GetSet, GetSetKey, LockGuard, LockKey};
+pub use memo::{Memo, MemoCall, key_template};
 pub use metrics::CacheStats;
 pub use pending::{ListedKey, Lookup, PendingGuard, PendingValue};
 pub use policy::Policy;
