@@ -158,7 +158,7 @@ impl<V: Send + Sync + 'static> BlockingCache<V> {
         self.run(async move |cache| {
             let loader = async move |key: Arc<str>| {
                 match tokio::task::spawn_blocking(move || loader(&key)).await {
-                    Ok(loaded) => loaded,
+                    Ok(value) => value,
                     // Told to everybody who waits as what it is.
                     Err(ended) => match ended.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),

@@ -45,6 +45,8 @@ pub struct Cache<V> {
     pub(crate) codec: Arc<dyn Codec<V>>,
     pub(crate) tag: u64,
     pub(crate) wait: Option<Duration>,
+    /// In place of the space's default expiry.
+    pub(crate) expiry: Option<Expiry>,
     scope: CacheScope,
     nested: Vec<Arc<str>>,
     /// The route of a scope that is the same everywhere, as of the last opening of the store.
@@ -58,6 +60,7 @@ impl<V: 'static> Cache<V> {
             codec,
             tag,
             wait: None,
+            expiry: None,
             scope: CacheScope::Global,
             nested: Vec::new(),
             route: RwLock::default(),
@@ -92,6 +95,12 @@ impl<V: 'static> Cache<V> {
         let mut nested = self.nested.clone();
         nested.push(name.into());
         Self { nested, route: RwLock::default(), ..self.clone() }
+    }
+
+    /// The same cache, whose values have another expiry unless they are given one.
+    #[must_use]
+    pub fn with_default_ttl(&self, expiry: impl Into<Expiry>) -> Self {
+        Self { expiry: Some(expiry.into()), ..self.clone() }
     }
 
     /// The same cache, whose callers wait for loads and pending values so long at most and then get
@@ -148,7 +157,7 @@ impl<V: 'static> Cache<V> {
             return Ok(None);
         };
         let name = |error: Error| error.with_operation("get").with_key(key);
-        let envelope = Envelope::decode(&bytes).map_err(name)?;
+        let envelope = Envelope::decode(bytes).map_err(name)?;
         envelope.check_tag(self.tag).map_err(name)?;
         self.codec.decode(&envelope.payload).map_err(name)?;
         let live = envelope.head.is_live(inner.now());
@@ -232,7 +241,7 @@ impl<V: 'static> Cache<V> {
         key: &str,
         expiry: impl Into<Option<Expiry>>,
     ) -> CacheResult<V> {
-        let (route, expiry, tag) = (self.route()?, expiry.into(), self.tag);
+        let (route, expiry, tag) = (self.route()?, expiry.into().or(self.expiry), self.tag);
         let envelope = self
             .space
             .0
@@ -291,7 +300,7 @@ impl<V: 'static> Cache<V> {
             }
             Err(error) => return Err(error),
         };
-        let live = found.and_then(|bytes| self.accept(&bytes));
+        let live = found.and_then(|bytes| self.accept(bytes));
         if live.is_some() {
             inner.policies.touch(&route.scope, key);
         }
@@ -306,7 +315,7 @@ impl<V: 'static> Cache<V> {
     }
 
     /// The live entry of this type that `bytes` hold.
-    pub(crate) fn accept(&self, bytes: &larder_core::Bytes) -> Option<Envelope> {
+    pub(crate) fn accept(&self, bytes: larder_core::Bytes) -> Option<Envelope> {
         let checked = Envelope::decode(bytes).and_then(|envelope| {
             envelope.check_tag(self.tag)?;
             Ok(envelope)
@@ -349,6 +358,7 @@ impl<V> Clone for Cache<V> {
             codec: Arc::clone(&self.codec),
             tag: self.tag,
             wait: self.wait,
+            expiry: self.expiry,
             scope: self.scope.clone(),
             nested: self.nested.clone(),
             route: RwLock::new(route),

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use bytes::Buf;
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{Bytes, Deadline, Error, ErrorKind};
 
@@ -77,11 +78,12 @@ impl Envelope {
         bytes.into()
     }
 
-    /// The envelope that `bytes` hold; the payload is a slice of them.
+    /// The envelope that `bytes` hold; the payload is what is left of them, so that nothing is
+    /// copied or allocated.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] for bytes that this version of the cache never writes.
-    pub(crate) fn decode(bytes: &Bytes) -> Result<Self, Error> {
+    pub(crate) fn decode(mut bytes: Bytes) -> Result<Self, Error> {
         let corrupt = |message| Error::new(ErrorKind::Corrupt, message);
         let Some((fixed, rest)) = bytes.split_first_chunk::<HEAD>() else {
             return Err(corrupt("too short for a cache entry"));
@@ -112,7 +114,8 @@ impl Envelope {
             pinned_until,
             explicit_expiry: flags & EXPLICIT != 0,
         };
-        Ok(Self { head, payload: bytes.slice(start..) })
+        bytes.advance(start);
+        Ok(Self { head, payload: bytes })
     }
 
     /// The payload, if it is of the type that `tag` stands for.
@@ -165,7 +168,7 @@ mod tests {
                 for explicit_expiry in [false, true] {
                     let head = Head { expires, pinned_until, explicit_expiry, ..head() };
                     let envelope = Envelope { head, payload: Bytes::from_static(b"xyz") };
-                    let read = Envelope::decode(&envelope.encode()).unwrap();
+                    let read = Envelope::decode(envelope.encode()).unwrap();
                     assert_eq!(read.head, head);
                     assert_eq!(read.payload, envelope.payload);
                 }
@@ -178,17 +181,17 @@ mod tests {
         let head = Head { pinned_until: Some(Deadline::MAX), ..head() };
         let bytes = Envelope { head, payload: Bytes::new() }.encode();
         for len in 0..bytes.len() {
-            let error = Envelope::decode(&bytes.slice(..len)).unwrap_err();
+            let error = Envelope::decode(bytes.slice(..len)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt);
         }
         for at in 0..3 {
             let mut other = bytes.to_vec();
             other[at] ^= 1;
-            assert!(Envelope::decode(&other.into()).is_err());
+            assert!(Envelope::decode(other.into()).is_err());
         }
         let mut flags = bytes.to_vec();
         flags[3] |= 0x80;
-        assert!(Envelope::decode(&flags.into()).is_err());
+        assert!(Envelope::decode(flags.into()).is_err());
     }
 
     #[test]

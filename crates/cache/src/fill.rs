@@ -132,7 +132,7 @@ impl<V: Send + 'static> Cache<V> {
             let miss = Miss { fills, store_failed, tag: self.tag, wait: self.wait };
             let make = |look_first| self.make_load(&route, key, loader.take(), look_first);
             let bytes = inner.load(&route, key, miss, make).await?;
-            match Envelope::decode(&bytes).map_err(CacheError::from).and_then(|it| self.decode(&it))
+            match Envelope::decode(bytes).map_err(CacheError::from).and_then(|it| self.decode(&it))
             {
                 Ok(value) => return Ok(value),
                 // Someone else's flight, for another type: look again, and load with our own.
@@ -162,7 +162,7 @@ impl<V: Send + 'static> Cache<V> {
         Box::pin(async move {
             if look_first
                 && let Ok(Some(bytes)) = cache.space.0.fetch(&*route.store, &key).await
-                && let Some(envelope) = cache.accept(&bytes)
+                && let Some(envelope) = cache.accept(bytes.clone())
                 && cache.decode(&envelope).is_ok()
             {
                 return Ok(Fresh::Stored(bytes));
@@ -179,7 +179,7 @@ impl<V: Send + 'static> Cache<V> {
                 payload,
                 tag: cache.tag,
                 modified: None,
-                expiry: fresh.expiry,
+                expiry: fresh.expiry.or(cache.expiry),
                 pin: false,
                 weight: None,
             };

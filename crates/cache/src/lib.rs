@@ -10,6 +10,7 @@ mod blocking;
 mod builder;
 mod cache;
 mod circuit;
+pub mod compat;
 mod envelope;
 mod error;
 mod fill;
@@ -29,6 +30,7 @@ mod scope;
 mod set;
 mod slot;
 mod space;
+mod store;
 mod trace;
 mod write;
 
@@ -47,5 +49,6 @@ pub use policy::Policy;
 pub use scope::{CacheScope, ScopeContext};
 pub use set::SetValue;
 pub use space::CacheSpace;
+pub use store::{CacheScopeStore, CacheStore, RegistryEntry, StoreGet, StoreSet, cache_for_policy};
 
 pub(crate) use trace::{event, in_span};

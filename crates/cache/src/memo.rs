@@ -117,10 +117,10 @@ impl<V: Send + 'static> Cache<V> {
     /// ```
     pub fn memoise_as<A: fmt::Debug, F>(
         &self,
-        name: impl Into<String>,
+        name: &str,
         function: F,
     ) -> Memo<V, A, impl Fn(&A) -> String + use<V, A, F>, F> {
-        let name = name.into();
+        let name = name.to_owned();
         self.memoise(move |arguments: &A| format!("{name}:{arguments:?}"), function)
     }
 }

@@ -200,7 +200,7 @@ impl<V: 'static> Cache<V> {
             for (key, value) in page.keys.iter().zip(values) {
                 let live = match value {
                     Ok(Some(bytes)) => {
-                        Envelope::decode(&bytes).is_ok_and(|envelope| envelope.head.is_live(now))
+                        Envelope::decode(bytes).is_ok_and(|envelope| envelope.head.is_live(now))
                     }
                     Ok(None) => false,
                     Err(error) if error.kind() == ErrorKind::Corrupt => false,
@@ -230,7 +230,7 @@ impl<V: 'static> PendingValue<V> {
             return Err(CacheError::Reentrant);
         }
         let bytes = self.waiter.wait(self.cache.wait).await?;
-        Ok(Envelope::decode(&bytes).ok().and_then(|envelope| self.cache.decode(&envelope).ok()))
+        Ok(Envelope::decode(bytes).ok().and_then(|envelope| self.cache.decode(&envelope).ok()))
     }
 }
 
@@ -259,6 +259,7 @@ impl<V: 'static> PendingGuard<V> {
     pub async fn resolve(self, value: impl Into<Loaded<V>>) -> CacheResult<bool> {
         let Self { cache, route, promise } = self;
         let Loaded { value, expiry, store } = value.into();
+        let expiry = expiry.or(cache.expiry);
         let payload = cache.codec.encode(&value)?;
         let write =
             Write { payload, tag: cache.tag, modified: None, expiry, pin: false, weight: None };

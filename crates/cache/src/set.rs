@@ -32,7 +32,7 @@ impl<'a, V> SetValue<'a, V> {
             payload,
             tag: cache.tag,
             modified: None,
-            expiry: None,
+            expiry: cache.expiry,
             pin: false,
             weight: None,
         });

@@ -201,7 +201,7 @@ impl Locked {
     pub(crate) async fn read(&self) -> CacheResult<Option<Envelope>> {
         let read = self.route.store.get_opts(&self.slot.key, GetOptions::default()).await;
         match self.inner.settle(read) {
-            Ok(entry) => Ok(entry.and_then(|entry| Envelope::decode(&entry.value).ok())),
+            Ok(entry) => Ok(entry.and_then(|entry| Envelope::decode(entry.value).ok())),
             // A damaged record is no value (V2); it is there to be replaced or deleted.
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             Err(error) => Err(error.into()),
@@ -299,7 +299,7 @@ impl Locked {
             Ok(None) => Ok((None, Condition::Any)),
             Ok(Some(entry)) => {
                 let condition = entry.version.map_or(Condition::Any, Condition::Matches);
-                Ok((Envelope::decode(&entry.value).ok(), condition))
+                Ok((Envelope::decode(entry.value).ok(), condition))
             }
             // A damaged record is no value (V2); it is there to be replaced or deleted.
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok((None, Condition::Any)),

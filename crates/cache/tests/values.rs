@@ -110,6 +110,22 @@ async fn the_builder_changes_the_default_and_never_is_explicit() {
 }
 
 #[tokio::test]
+async fn a_view_may_have_a_default_of_its_own() {
+    let (cache, clock) = numbers().await;
+    let short = cache.with_default_ttl(SECOND);
+    short.set("set", &1).await.unwrap();
+    short.get_or_set("load", 1_u32).await.unwrap();
+    short.with_scope("n").set_pending("p").await.unwrap().resolve(1_u32).await.unwrap();
+    cache.set("update", &1).await.unwrap();
+    short.update_expiry("update", None).await.unwrap();
+    clock.advance(SECOND);
+    for key in ["set", "load", "update"] {
+        assert_eq!(cache.get_value(key).await.unwrap(), None, "{key}");
+    }
+    assert_eq!(short.with_scope("n").get_value("p").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn keeping_an_expiry_keeps_that_of_a_live_entry_alone() {
     let (cache, clock) = numbers().await;
     cache.set("k", &1).ttl(SECOND * 5).await.unwrap();

@@ -58,7 +58,7 @@ impl Inner {
             let values = store.get_many(&names).await?;
             for (key, value) in page.keys.iter().zip(values) {
                 let envelope = match value {
-                    Ok(Some(bytes)) => Envelope::decode(&bytes).ok(),
+                    Ok(Some(bytes)) => Envelope::decode(bytes).ok(),
                     Ok(None) => continue,
                     Err(error) if error.kind() == ErrorKind::Corrupt => None,
                     Err(error) => return Err(error.into()),
