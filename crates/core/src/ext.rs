@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::{
     BoxFuture, Codec, Condition, Cursor, DeleteOptions, Entry, Error, ErrorKind, Expiry,
     GetOptions, IntoValue, ListPage, MessagePack, NamespacePage, Result, SetOptions, SetOutcome,
-    Store, Typed, Version,
+    Store, Typed, Version, yield_now::YieldNow,
 };
 
 /// How often a condition loop tries before it reports `Conflict`.
@@ -209,22 +209,6 @@ async fn change<S: Store + ?Sized>(
         }
     }
     Err(name(Error::new(ErrorKind::Conflict, format!("{MAX_ATTEMPTS} attempts were overtaken"))))
-}
-
-/// Lets other tasks run once, whatever the runtime.
-#[derive(Default)]
-struct YieldNow(bool);
-
-impl Future for YieldNow {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
 }
 
 /// A read that is about to happen: see [`StoreExt::get`].

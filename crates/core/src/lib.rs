@@ -29,6 +29,7 @@ mod store;
 pub mod testing;
 mod typed;
 mod value;
+mod yield_now;
 
 pub use capabilities::{Capabilities, Durability};
 pub use clock::{Clock, CoarseTime, SystemClock};
