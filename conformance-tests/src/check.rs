@@ -1,10 +1,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::run::run_case;
+use crate::run::{RANDOM_BUDGET, run_case};
 use crate::{Case, CaseReport, Harness, Report, Variant, cases};
 
 /// Runs the whole suite on the stores of a harness and reports every broken promise.
@@ -38,6 +39,7 @@ pub async fn check_with<H: Harness + Clone>(harness: &H, options: CheckOptions) 
         work.extend(chosen.map(|case| (case, *variant)));
     }
     let work = Arc::new(work);
+    let budget = options.random_budget;
     let next = Arc::new(AtomicUsize::new(0));
     let (send, mut receive) = mpsc::unbounded_channel::<(usize, CaseReport)>();
     for _ in 0..options.parallel.min(work.len()) {
@@ -49,7 +51,7 @@ pub async fn check_with<H: Harness + Clone>(harness: &H, options: CheckOptions) 
                 let Some((case, variant)) = work.get(index) else {
                     return;
                 };
-                let report = run_case(case, *variant, Arc::clone(&harness));
+                let report = run_case(case, *variant, Arc::clone(&harness), budget);
                 if send.send((index, report)).is_err() {
                     return;
                 }
@@ -72,12 +74,18 @@ pub struct CheckOptions {
     filter: Option<String>,
     variants: Vec<Variant>,
     parallel: usize,
+    random_budget: Duration,
 }
 
 impl Default for CheckOptions {
     fn default() -> Self {
         let parallel = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { filter: None, variants: Variant::ALL.to_vec(), parallel }
+        Self {
+            filter: None,
+            variants: Variant::ALL.to_vec(),
+            parallel,
+            random_budget: RANDOM_BUDGET,
+        }
     }
 }
 
@@ -98,6 +106,13 @@ impl CheckOptions {
     /// Runs so many cases at a time, at least one; as many as the machine has cores unless given.
     pub fn with_parallel(mut self, parallel: usize) -> Self {
         self.parallel = parallel.max(1);
+        self
+    }
+
+    /// Lets each case that makes up random calls go on for so long; zero leaves the few sequences that
+    /// are always tried.
+    pub fn with_random_budget(mut self, budget: Duration) -> Self {
+        self.random_budget = budget;
         self
     }
 

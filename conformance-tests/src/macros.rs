@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::run::run_case;
+use crate::run::{RANDOM_BUDGET, run_case};
 use crate::{Harness, Outcome, Variant, cases};
 
 /// Makes one test of each case, in each position, on the stores of a harness.
@@ -67,7 +67,7 @@ macro_rules! __tests {
 pub fn run(name: &str, variant: Variant, harness: impl Harness) {
     let case = cases().iter().find(|case| case.name == name);
     let case = case.unwrap_or_else(|| panic!("there is no case named {name}"));
-    match run_case(case, variant, Arc::new(harness)).outcome {
+    match run_case(case, variant, Arc::new(harness), RANDOM_BUDGET).outcome {
         Outcome::Passed => {}
         #[allow(clippy::print_stdout, reason = "the place where a test says that it was skipped")]
         Outcome::Skipped(reason) => println!("skipped {variant}::{name}: {reason}"),

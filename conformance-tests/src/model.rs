@@ -1,6 +1,6 @@
 //! A map that says what a store must answer, and random calls to compare the two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use larder_core::Expiry;
 
@@ -198,11 +198,13 @@ fn some_keys(random: &mut Random) -> Vec<usize> {
     (0..random.below(6)).map(|_| random.below(KEYS.len())).collect()
 }
 
-/// What a store of [`PATHS`] and [`KEYS`] must hold. The dead stay until they are replaced, so that
-/// what a purge may count is known.
+/// What a store of [`PATHS`] and [`KEYS`] must hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     records: BTreeMap<(usize, usize), Record>,
+    /// The keys that were set since the last purge. Where one is gone, in whatever way, there may be
+    /// something left for a purge to count.
+    touched: BTreeSet<(usize, usize)>,
     now: u64,
 }
 
@@ -285,6 +287,7 @@ impl Model {
     /// Sets a key, whatever is there.
     pub(crate) fn put(&mut self, at: usize, key: usize, value: String, life: Life) {
         let kept = self.live(at, key).and_then(|record| record.deadline);
+        self.touched.insert((at, key));
         match self.deadline(life, kept) {
             None => drop(self.records.remove(&(at, key))),
             Some(deadline) => drop(self.records.insert((at, key), Record { value, deadline })),
@@ -319,15 +322,21 @@ impl Model {
         hit.into_iter().filter(|key| self.delete(at, *key)).count() as u64
     }
 
-    /// Removes the dead of a namespace and all below it, and tells how many there can be.
+    /// Removes the dead of a namespace and all below it, and tells how many a purge may count.
     pub(crate) fn purge(&mut self, at: usize) -> u64 {
-        let now = self.now;
-        let before = self.records.len();
-        self.records.retain(|(path, _), record| {
-            let dead = record.deadline.is_some_and(|deadline| deadline <= now);
-            !(dead && PATHS[*path].starts_with(PATHS[at]))
-        });
-        (before - self.records.len()) as u64
+        let inside: Vec<_> = self
+            .touched
+            .iter()
+            .copied()
+            .filter(|(path, key)| {
+                PATHS[*path].starts_with(PATHS[at]) && self.live(*path, *key).is_none()
+            })
+            .collect();
+        for place in &inside {
+            self.touched.remove(place);
+            self.records.remove(place);
+        }
+        inside.len() as u64
     }
 
     /// The live keys of a namespace that begin with `prefix`.
@@ -373,7 +382,7 @@ mod tests {
         assert_eq!(model.value(1, 1), None);
         assert!(!model.update_expiry(1, 1, Life::Never));
         assert_eq!(model.renew(1, 1, Life::Long), None);
-        assert_eq!(model.purge(1), 1);
+        assert_eq!((model.purge(1), model.purge(1)), (1, 0));
         assert_eq!(model.renew(2, 1, Life::Zero).as_deref(), Some("w"));
         assert_eq!(model.left(2, 1), Some(Left::Never));
         model.delete_all(1);

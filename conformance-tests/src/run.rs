@@ -13,6 +13,8 @@ use crate::trial::Trial;
 use crate::verdict::{Broken, Stop, Verdict, show_error};
 use crate::{Case, CaseReport, Failure, Flavor, Harness, Outcome, Variant};
 
+/// How long a case goes on trying random calls, once the least number is tried.
+pub(crate) const RANDOM_BUDGET: Duration = Duration::from_millis(500);
 /// How long the harness may take to clean up after a case.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -22,13 +24,15 @@ pub(crate) fn run_case(
     case: &'static Case,
     variant: Variant,
     harness: Arc<dyn Harness>,
+    random_budget: Duration,
 ) -> CaseReport {
     let trace = Trace::default();
     let collected = Arc::new(Mutex::new(Vec::new()));
     let limit = harness.time_limit();
     let (send, receive) = mpsc::channel();
     let started = Instant::now();
-    let attempt = Attempt { case, variant, harness, trace: trace.clone(), collected };
+    let attempt =
+        Attempt { case, variant, harness, trace: trace.clone(), collected, random_budget };
     let collected = Arc::clone(&attempt.collected);
     let thread = std::thread::Builder::new()
         .name(format!("{variant}::{}", case.name))
@@ -70,6 +74,7 @@ struct Attempt {
     harness: Arc<dyn Harness>,
     trace: Trace,
     collected: Arc<Mutex<Vec<Broken>>>,
+    random_budget: Duration,
 }
 
 impl Attempt {
@@ -88,7 +93,7 @@ impl Attempt {
     }
 
     async fn attempt(self) -> Verdict {
-        let Self { case, variant, harness, trace, collected } = self;
+        let Self { case, variant, harness, trace, collected, random_budget } = self;
         let opened = AssertUnwindSafe(harness.open()).catch_unwind().await;
         let fixture = match opened {
             Ok(Ok(fixture)) => fixture,
@@ -100,6 +105,7 @@ impl Attempt {
         };
         let (trial, made) =
             Trial::new(Arc::clone(&harness), fixture, variant, trace.clone(), collected);
+        let trial = trial.with_random_budget(random_budget);
         let verdict = match made {
             Err(stop) => Err(stop),
             Ok(()) => match case.needs.iter().find_map(|need| trial.lacks(*need)) {

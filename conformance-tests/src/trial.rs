@@ -33,6 +33,7 @@ pub(crate) struct Trial {
     trace: Trace,
     broken: Arc<Mutex<Vec<Broken>>>,
     view: View,
+    random_budget: Duration,
 }
 
 /// One handle, as the variant has it, noting every operation.
@@ -70,7 +71,20 @@ impl Trial {
                 (View { store: store.clone(), tree: None, root: store }, Err(stop))
             }
         };
-        (Self { harness, fixture, variant, trace, broken, view }, verdict)
+        (
+            Self { harness, fixture, variant, trace, broken, view, random_budget: Duration::ZERO },
+            verdict,
+        )
+    }
+
+    pub(crate) fn with_random_budget(mut self, budget: Duration) -> Self {
+        self.random_budget = budget;
+        self
+    }
+
+    /// How long random calls are tried, once the least number is.
+    pub(crate) fn random_budget(&self) -> Duration {
+        self.random_budget
     }
 
     pub(crate) fn into_fixture(self) -> Fixture {

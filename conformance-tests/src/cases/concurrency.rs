@@ -381,6 +381,7 @@ pub(super) async fn a_listing_under_way_disturbs_nobody(t: &Trial) -> Verdict {
                     )));
                 }
                 pages += 1;
+                tokio::task::yield_now().await;
             }
             Ok(())
         }

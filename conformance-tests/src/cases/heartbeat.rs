@@ -11,10 +11,36 @@ use crate::verdict::{Stop, Verdict};
 
 /// How long a call may keep the thread that polls it from everything else (`S6`).
 const LIMIT: Duration = Duration::from_millis(10);
-/// How often a call is tried before it counts as blocking. A machine under load interrupts a thread
-/// at random; a call that blocks does so each time.
+/// How often a call is tried before it counts as blocking: whatever else delays a thread does so at
+/// random; a call that blocks does so each time.
 const ATTEMPTS: usize = 12;
 const LARGE: usize = 8 << 20;
+
+/// The time for which the thread has waited for a processor, where the system tells; a machine under
+/// load keeps a thread waiting, and that is not the store's doing.
+#[derive(Clone, Copy)]
+struct Stopwatch {
+    started: Instant,
+    waited: Duration,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self { started: Instant::now(), waited: waited() }
+    }
+
+    /// How long the thread has computed, slept or waited for anything but a processor.
+    fn elapsed(self) -> Duration {
+        self.started.elapsed().saturating_sub(waited().saturating_sub(self.waited))
+    }
+}
+
+fn waited() -> Duration {
+    // Nanoseconds on a processor, nanoseconds waiting for one, number of turns.
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
 
 /// Measures the longest poll of a future: for so long, nothing else ran on the thread.
 struct Timed<F> {
@@ -26,9 +52,9 @@ impl<F: Future> Future for Timed<F> {
     type Output = (F::Output, Duration);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let started = Instant::now();
+        let watch = Stopwatch::start();
         let output = self.future.as_mut().poll(context);
-        self.longest = self.longest.max(started.elapsed());
+        self.longest = self.longest.max(watch.elapsed());
         output.map(|output| (output, self.longest))
     }
 }
@@ -39,10 +65,10 @@ fn limit() -> Duration {
     let source = pattern(LARGE, 1);
     let copied = (0..3)
         .map(|_| {
-            let started = Instant::now();
+            let watch = Stopwatch::start();
             let copy = source.clone();
             std::hint::black_box(&copy);
-            started.elapsed()
+            watch.elapsed()
         })
         .min();
     LIMIT.max(copied.unwrap_or_default() * 10)

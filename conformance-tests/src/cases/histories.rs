@@ -24,8 +24,6 @@ const KEYS: [&str; 2] = ["hot", "hotter"];
 /// By how much the clock of a server may differ from the one of this process, as seen in a few
 /// seconds.
 const SKEW: Duration = Duration::from_millis(50);
-/// How long a case goes on making histories, once the least number is made.
-const BUDGET: Duration = Duration::from_millis(700);
 
 /// What the callers of a history do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,7 +77,7 @@ async fn try_histories(t: &Trial, mix: Mix) -> Verdict {
         skew: if t.exact_time() { 0 } else { nanos(SKEW) },
     };
     let mut verdict = Ok(());
-    for seed in Seeds::new(3, 12, BUDGET) {
+    for seed in Seeds::new(3, 80, t.random_budget()) {
         t.part();
         verdict = one_history(t, mix, seed, &handles, tolerance).await;
         if verdict.is_err() {

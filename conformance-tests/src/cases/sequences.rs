@@ -16,8 +16,6 @@ use crate::verdict::{Broken, Stop, Verdict, ensure, show_found};
 
 /// How many calls a sequence has.
 const LEN: usize = 60;
-/// How long a case goes on making sequences, once the least number is made.
-const BUDGET: Duration = Duration::from_millis(800);
 /// How long and how often a failing sequence is shortened.
 const SHRINK_LIMIT: (Duration, usize) = (Duration::from_secs(20), 400);
 
@@ -45,7 +43,7 @@ async fn try_sequences(t: &Trial, reopen: bool) -> Verdict {
         // Skips the case where the data does not outlive the store.
         t.reopen().await?.root.close().await?;
     }
-    for seed in Seeds::new(4, 25, BUDGET) {
+    for seed in Seeds::new(4, 60, t.random_budget()) {
         let sequence = menu.sequence(&mut Random::new(seed), LEN);
         if let Err(Stop::Fail(broken)) = run(t, &sequence).await {
             let Broken { seen, operations } = shrink(t, sequence, broken).await;

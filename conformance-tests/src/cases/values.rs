@@ -5,6 +5,7 @@ use std::time::Duration;
 use larder_core::chrono::{DateTime, TimeDelta};
 use larder_core::{Bytes, Capabilities, ErrorKind, ExpiresIn, StorageObject, StoreExt};
 
+use crate::random::Random;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
     Stop, Verdict, ensure, expect_expires_in, expect_kind, expect_missing, expect_value,
@@ -17,12 +18,17 @@ const LARGEST_TRIED: u64 = 64 << 20;
 
 /// Bytes in which no two places look alike.
 pub(super) fn pattern(len: usize, seed: u8) -> Vec<u8> {
-    let mut state = u32::from(seed) * 2 + 1;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    (0..len).map(|_| next()).collect()
+    let mut random = Random::new(u64::from(seed));
+    let mut bytes = Vec::with_capacity(len + 64);
+    while bytes.len() < len {
+        // The same words in another order and with another first one: cheap, and never twice.
+        let [one, two, three] = [random.next(), random.next(), random.next()];
+        for word in [one, two, three, !one, two ^ one, three ^ one, two ^ three, !two] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 /// A length, or the largest that the store takes.

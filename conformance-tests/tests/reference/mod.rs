@@ -1,12 +1,12 @@
 //! A small honest store: a map behind a mutex, with settings that make it odd and leave it correct.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use larder_core::{
     Bytes, Capabilities, Clock, Condition, Cursor, CursorScope, Deadline, DeleteOptions, Entry,
-    Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, ManualClock, Namespace, Resolved,
+    Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace, NamespacePage, Resolved,
     Result, SetOptions, SetOutcome, Store, StoreContext, Version, async_trait,
     chrono::{DateTime, Utc},
 };
@@ -14,19 +14,40 @@ use larder_core::{
 #[derive(Debug, Clone)]
 pub(crate) struct Reference {
     context: StoreContext,
-    clock: ManualClock,
+    clock: Arc<dyn Clock>,
     records: Arc<Mutex<BTreeMap<String, Record>>>,
-    /// The most keys of a page, whatever is asked for; every second page is empty if it is 0.
-    page: usize,
+    /// Gives every write a number.
+    writes: Arc<AtomicU64>,
+    oddities: Oddities,
+}
+
+/// What makes the store odd.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Oddities {
+    /// A page looks at no more than so many records; 0 for no such limit.
+    pub(crate) page: usize,
+    /// Versions are numbers of writes, and not contents.
+    pub(crate) numbered_versions: bool,
+    /// Every call purges first.
+    pub(crate) eager: bool,
+    /// Listings go backwards.
+    pub(crate) backwards: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Record {
     value: Bytes,
     deadline: Option<Deadline>,
+    write: u64,
 }
 
-type Records<'a> = MutexGuard<'a, BTreeMap<String, Record>>;
+impl Record {
+    fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.deadline.is_none_or(|end| !end.is_past(now))
+    }
+}
+
+type Records = BTreeMap<String, Record>;
 
 /// Everything that a map behind a mutex can do.
 pub(crate) fn everything() -> Capabilities {
@@ -39,18 +60,34 @@ pub(crate) fn everything() -> Capabilities {
 }
 
 impl Reference {
-    pub(crate) fn new(capabilities: Capabilities, clock: ManualClock) -> Self {
-        let context = StoreContext::new("reference", capabilities);
-        Self { context, clock, records: Arc::default(), page: usize::MAX }
+    pub(crate) fn new(capabilities: Capabilities, clock: impl Clock + 'static) -> Self {
+        Self {
+            context: StoreContext::new("reference", capabilities),
+            clock: Arc::new(clock),
+            records: Arc::default(),
+            writes: Arc::default(),
+            oddities: Oddities::default(),
+        }
     }
 
-    pub(crate) fn with_page(mut self, page: usize) -> Self {
-        self.page = page;
+    pub(crate) fn with_oddities(mut self, oddities: Oddities) -> Self {
+        self.oddities = oddities;
         self
     }
 
-    fn lock(&self) -> Records<'_> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The records and the time, which is read once they are held.
+    fn begin(&self) -> (MutexGuard<'_, Records>, DateTime<Utc>) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        if self.oddities.eager {
+            records.retain(|_, record| record.is_live(now));
+        }
+        (records, now)
+    }
+
+    fn needs(&self, operation: &'static str, declared: bool, name: &'static str) -> Result<()> {
+        self.context.check(operation, "")?;
+        if declared { Ok(()) } else { Err(self.context.error(operation, Error::unsupported(name))) }
     }
 
     fn scope(&self, prefix: &str) -> CursorScope {
@@ -61,19 +98,29 @@ impl Reference {
     fn resolve(&self, expiry: Expiry, now: DateTime<Utc>) -> Resolved {
         self.context.capabilities().round_expiry(expiry).resolve(now)
     }
-}
 
-fn live<'a>(records: &'a mut Records<'_>, key: &str, now: DateTime<Utc>) -> Option<&'a mut Record> {
-    records.get_mut(key).filter(|record| record.deadline.is_none_or(|end| !end.is_past(now)))
-}
-
-fn holds(condition: &Condition, found: Option<&Record>) -> bool {
-    match condition {
-        Condition::Absent => found.is_none(),
-        Condition::Present => found.is_some(),
-        Condition::Matches(version) => found.is_some_and(|r| r.value == version.as_bytes()),
-        _ => true,
+    fn version(&self, record: &Record) -> Version {
+        if self.oddities.numbered_versions {
+            Version::new(record.write.to_be_bytes().to_vec())
+        } else {
+            Version::new(record.value.clone())
+        }
     }
+
+    fn holds(&self, condition: &Condition, found: Option<&Record>) -> bool {
+        match condition {
+            Condition::Absent => found.is_none(),
+            Condition::Present => found.is_some(),
+            Condition::Matches(version) => {
+                found.is_some_and(|record| self.version(record) == *version)
+            }
+            _ => true,
+        }
+    }
+}
+
+fn live<'a>(records: &'a mut Records, key: &str, now: DateTime<Utc>) -> Option<&'a mut Record> {
+    records.get_mut(key).filter(|record| record.is_live(now))
 }
 
 #[async_trait]
@@ -81,8 +128,7 @@ impl Store for Reference {
     async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
         self.context.check("get", key)?;
         self.capabilities().check_get(&options)?;
-        let now = self.clock.now();
-        let mut records = self.lock();
+        let (mut records, now) = self.begin();
         let Some(record) = live(&mut records, key, now) else {
             return Ok(None);
         };
@@ -98,7 +144,7 @@ impl Store for Reference {
             entry = entry.with_expires_in(ExpiresIn::until(record.deadline, now));
         }
         if options.version {
-            entry = entry.with_version(Version::new(record.value.clone()));
+            entry = entry.with_version(self.version(record));
         }
         if gone {
             records.remove(key);
@@ -109,10 +155,9 @@ impl Store for Reference {
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         self.context.check("set", key)?;
         self.capabilities().check_set(value.len(), &options)?;
-        let now = self.clock.now();
-        let mut records = self.lock();
+        let (mut records, now) = self.begin();
         let found = live(&mut records, key, now);
-        if !holds(&options.condition, found.as_deref()) {
+        if !self.holds(&options.condition, found.as_deref()) {
             return Ok(SetOutcome::ConditionNotMet);
         }
         let kept = found.and_then(|record| record.deadline);
@@ -125,18 +170,18 @@ impl Store for Reference {
             Resolved::At(deadline) => Some(deadline),
             Resolved::Keep => kept,
         };
+        let write = self.writes.fetch_add(1, Ordering::Relaxed);
         let value = Bytes::copy_from_slice(&value);
-        records.insert(key.to_owned(), Record { value, deadline });
+        records.insert(key.to_owned(), Record { value, deadline, write });
         Ok(SetOutcome::Applied)
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
         self.context.check("delete", key)?;
         self.capabilities().check_delete(&options)?;
-        let now = self.clock.now();
-        let mut records = self.lock();
+        let (mut records, now) = self.begin();
         let found = live(&mut records, key, now);
-        let applies = found.is_some() && holds(&options.condition, found.as_deref());
+        let applies = found.is_some() && self.holds(&options.condition, found.as_deref());
         if applies {
             records.remove(key);
         }
@@ -145,7 +190,7 @@ impl Store for Reference {
 
     async fn delete_all(&self) -> Result<()> {
         self.context.check("delete_all", "")?;
-        self.lock().clear();
+        self.begin().0.clear();
         Ok(())
     }
 
@@ -155,11 +200,8 @@ impl Store for Reference {
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         self.context.check("update_expiry", key)?;
-        if !self.capabilities().renew {
-            return Err(Error::unsupported("renew"));
-        }
-        let now = self.clock.now();
-        let mut records = self.lock();
+        self.needs("update_expiry", self.capabilities().renew, "renew")?;
+        let (mut records, now) = self.begin();
         let Some(record) = live(&mut records, key, now) else {
             return Ok(false);
         };
@@ -180,54 +222,51 @@ impl Store for Reference {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<ListPage> {
-        self.context.check("list_page", "")?;
-        if !self.capabilities().list {
-            return Err(Error::unsupported("list"));
-        }
+        self.needs("list_page", self.capabilities().list, "list")?;
         if limit == 0 {
             return Err(Error::new(ErrorKind::InvalidConfig, "a limit of zero"));
         }
         let scope = self.scope(prefix);
-        let from = match cursor {
-            None => Bound::Included(prefix.to_owned()),
-            Some(cursor) => {
-                let position = scope.open(cursor)?;
-                Bound::Excluded(String::from_utf8_lossy(&position).into_owned())
-            }
+        let last = match cursor {
+            None => None,
+            Some(cursor) => Some(String::from_utf8_lossy(&scope.open(cursor)?).into_owned()),
         };
-        let now = self.clock.now();
-        let records = self.lock();
-        let (mut keys, mut last, mut seen) = (Vec::new(), None, 0);
-        for (key, record) in records.range::<String, _>((from, Bound::Unbounded)) {
-            if !key.starts_with(prefix) {
-                break;
+        let (records, now) = self.begin();
+        let backwards = self.oddities.backwards;
+        let mut following: Vec<(&String, &Record)> = records
+            .iter()
+            .filter(|(key, _)| key.starts_with(prefix))
+            .filter(|(key, _)| match &last {
+                None => true,
+                Some(last) if backwards => *key < last,
+                Some(last) => *key > last,
+            })
+            .collect();
+        if backwards {
+            following.reverse();
+        }
+        let most = if self.oddities.page == 0 { usize::MAX } else { self.oddities.page };
+        let (mut keys, mut looked_at) = (Vec::new(), None);
+        for (index, (key, record)) in following.into_iter().enumerate() {
+            if keys.len() == limit || index == most {
+                let next = looked_at.map(|last: &String| scope.seal(last.as_bytes()));
+                return Ok(ListPage::new(keys, next));
             }
-            if keys.len() == limit || seen == self.page {
-                return Ok(ListPage::new(
-                    keys,
-                    last.map(|last: &String| scope.seal(last.as_bytes())),
-                ));
-            }
-            seen += 1;
-            if record.deadline.is_none_or(|end| !end.is_past(now)) {
+            if record.is_live(now) {
                 keys.push(key.clone());
             }
-            last = Some(key);
+            looked_at = Some(key);
         }
         Ok(ListPage::new(keys, None))
     }
 
     async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
-        self.context.check("delete_prefix", "")?;
-        if !self.capabilities().list {
-            return Err(Error::unsupported("list"));
-        }
-        let now = self.clock.now();
-        let mut records = self.lock();
+        self.needs("delete_prefix", self.capabilities().list, "list")?;
+        let (mut records, now) = self.begin();
         let mut count = 0;
         records.retain(|key, record| {
             let hit = key.starts_with(prefix);
-            count += u64::from(hit && record.deadline.is_none_or(|end| !end.is_past(now)));
+            count += u64::from(hit && record.is_live(now));
             !hit
         });
         Ok(count)
@@ -237,32 +276,18 @@ impl Store for Reference {
         &self,
         _cursor: Option<&Cursor>,
         _limit: usize,
-    ) -> Result<larder_core::NamespacePage> {
-        self.context.check("list_child_namespaces", "")?;
-        if !self.capabilities().list {
-            return Err(Error::unsupported("list"));
-        }
-        Ok(larder_core::NamespacePage::default())
+    ) -> Result<NamespacePage> {
+        self.needs("list_child_namespaces", self.capabilities().list, "list")?;
+        Ok(NamespacePage::default())
     }
 
     async fn delete_expired(&self) -> Result<u64> {
-        self.context.check("delete_expired", "")?;
-        if !self.capabilities().purge {
-            return Err(Error::unsupported("purge"));
-        }
-        let now = self.clock.now();
-        let mut records = self.lock();
+        self.needs("delete_expired", self.capabilities().purge, "purge")?;
+        let (mut records, now) = self.begin();
         let before = records.len();
-        records.retain(|_, record| record.deadline.is_none_or(|end| !end.is_past(now)));
-        Ok((before - records.len()) as u64)
-    }
-
-    async fn flush(&self) -> Result<()> {
-        self.context.check("flush", "")
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.context.check("ping", "")
+        records.retain(|_, record| record.is_live(now));
+        let native = self.capabilities().native_expiry;
+        Ok(if native { 0 } else { (before - records.len()) as u64 })
     }
 
     async fn close(&self) -> Result<()> {
