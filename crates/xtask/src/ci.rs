@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::packages::Workspace;
 use crate::run::{self, Result};
-use crate::{docs, features, imports, links, tarballs};
+use crate::{cases, docs, features, imports, links, tarballs};
 
 struct Check {
     name: &'static str,
@@ -28,6 +28,11 @@ const CHECKS: &[Check] = &[
         run: |workspace| links::check(&workspace.root),
     },
     Check { name: "clippy", purpose: "no lint warns, with every feature on", run: clippy },
+    Check {
+        name: "cases",
+        purpose: "the contract's page names the cases that prove each rule",
+        run: cases::check,
+    },
     Check { name: "features", purpose: "each feature compiles by itself", run: features::check },
     Check { name: "rustdoc", purpose: "the API pages build without a warning", run: docs::api },
     Check {

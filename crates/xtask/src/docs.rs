@@ -1,5 +1,6 @@
-//! `cargo xtask docs`: the book and the API pages.
+//! `cargo xtask docs`: the table of cases, the book and the API pages.
 
+use crate::cases;
 use crate::packages::Workspace;
 use crate::run::{self, Result};
 
@@ -7,6 +8,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
     if let Some(arg) = args.first() {
         return Err(format!("`cargo xtask docs` takes no arguments, and was given `{arg}`"));
     }
+    cases::write(workspace)?;
     api(workspace)?;
     println!("API pages: {}", workspace.target.join("doc/larder/index.html").display());
     if run::find("mdbook").is_none() {

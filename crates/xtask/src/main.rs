@@ -1,5 +1,6 @@
 //! Developer commands of the Larder workspace: `cargo xtask help` lists them.
 
+mod cases;
 mod ci;
 mod docs;
 mod features;
