@@ -4,7 +4,8 @@ use redis::{Cmd, Pipeline, Value};
 use crate::driver::bytes;
 use crate::error::{Effect, unexpected};
 use crate::keys::command;
-use crate::store::{Meaning, RedisStore, Write};
+use crate::store::RedisStore;
+use crate::write::{Meaning, Write};
 
 /// How many keys go into one MGET or one pipeline: the server serves others in between.
 const CHUNK: usize = 512;

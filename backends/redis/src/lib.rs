@@ -57,6 +57,7 @@ mod scripts;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
+mod write;
 
 pub use config::RedisStoreBuilder;
 pub use connection::RedisConnection;
