@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
@@ -42,6 +43,14 @@ impl RedisConnection {
             }
             Kind::Manager(manager) => manager.send_packed_commands(pipeline, 0, count).await,
         }
+    }
+
+    /// The same connection with a limit on answers; a manager has its own.
+    pub(crate) fn with_response_timeout(mut self, limit: Duration) -> Self {
+        if let Kind::Multiplexed(connection) = &mut self.0 {
+            connection.set_response_timeout(limit);
+        }
+        self
     }
 
     /// Tells whether it may stand for one server process now and another one later.

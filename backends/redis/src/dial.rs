@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use larder_core::{Error, ErrorKind, Result};
@@ -6,11 +8,12 @@ use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use redis::{AsyncConnectionConfig, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::address::{Address, Target};
 use crate::connection::RedisConnection;
 use crate::error::{Effect, answered, handshake, lost, socket, unexpected};
+use crate::patience::Patience;
 
 /// The oldest server whose commands suffice (`R3`).
 const OLDEST: (u64, u64) = (6, 2);
@@ -25,22 +28,63 @@ pub(crate) struct Dialer {
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
-/// A connection and the task that moves its bytes.
+/// A connection, and the tasks that move its bytes and watch its time.
 pub(crate) struct Live {
     pub(crate) connection: RedisConnection,
-    pub(crate) task: JoinHandle<()>,
     pub(crate) server: Server,
+    pub(crate) patience: Arc<Patience>,
+    /// How long `patience` lasts.
+    pub(crate) limit: Duration,
+    /// Set when it is lost, replaced or closed.
+    over: Arc<AtomicBool>,
+    /// Moves the bytes; it ends when the connection is lost, or dropped everywhere.
+    mover: Mutex<Option<JoinHandle<()>>>,
+    clock: AbortHandle,
 }
 
 impl Live {
-    /// Tells whether the connection is lost: its task ends with it.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.task.is_finished()
+    /// Tells whether new calls have to look for another.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Takes it out of use; the calls in progress on it go on.
+    pub(crate) fn retire(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// Ends it at once, whoever uses it, and waits until its socket is closed.
+    pub(crate) async fn end(&self) {
+        self.retire();
+        let mover = self.mover.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mover) = mover {
+            mover.abort();
+            // It ends at its next turn; a runtime that gives it none must not hold us.
+            let _ = tokio::time::timeout(ENDING, mover).await;
+        }
     }
 }
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
+/// Notes the end of the task that it is in, however that ends.
+struct Ending(Arc<AtomicBool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// How long a connection's task may take to end once it was told to.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Tells one run of a server from another: SCAN cursors mean nothing to the next.
 ///
@@ -117,17 +161,26 @@ impl Dialer {
     {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
-            .set_response_timeout(Some(self.response_timeout))
+            .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE)
             .set_write_backpressure_boundary(GATHER);
-        let (connection, task) =
+        let (connection, mover) =
             MultiplexedConnection::new_with_config(&self.address.login, stream, config)
                 .await
                 .map_err(handshake)?;
         let mut connection = RedisConnection::from(connection);
-        let task = tokio::spawn(task);
+        let over = Arc::new(AtomicBool::new(false));
+        let ending = Ending(Arc::clone(&over));
+        let mover = tokio::spawn(async move {
+            let _ending = ending;
+            mover.await;
+        });
         let server = inspect(&mut connection).await?;
-        Ok(Live { connection, task, server })
+        let patience = Arc::new(Patience::default());
+        let (watched, limit) = (Arc::clone(&patience), self.response_timeout);
+        let clock = tokio::spawn(async move { watched.tick(limit).await }).abort_handle();
+        let mover = Mutex::new(Some(mover));
+        Ok(Live { connection, server, patience, limit, over, mover, clock })
     }
 }
 

@@ -1,16 +1,19 @@
 use std::fmt;
+use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use larder_core::{Bytes, Error, ErrorKind, ExpiresIn, Result};
 use redis::{Cmd, Pipeline, RedisResult, Value};
+use tokio::time::timeout;
 
 use crate::connection::RedisConnection;
 use crate::dial::{Server, inspect};
 use crate::error::{Effect, answered, lost, unexpected};
 use crate::keys::PhysicalKey;
-use crate::pool::{Pool, Slot, drain};
+use crate::pool::{Line, Pool, Slot, drain};
 use crate::scripts::Script;
 
 /// How commands reach the server.
@@ -41,12 +44,10 @@ impl Borrowed {
     }
 
     fn lease(&self) -> Result<Lease<'_>> {
-        Ok(Lease {
-            connection: self.get()?,
-            given_up: &self.given_up,
-            response_timeout: Some(self.response_timeout),
-            server: *self.server.read().unwrap_or_else(PoisonError::into_inner),
-        })
+        let server = *self.server.read().unwrap_or_else(PoisonError::into_inner);
+        let connection = self.get()?;
+        let way = Way::Borrowed { connection, limit: self.response_timeout, server };
+        Ok(Lease { given_up: &self.given_up, way })
     }
 
     fn get(&self) -> Result<RedisConnection> {
@@ -57,11 +58,21 @@ impl Borrowed {
 
 /// A connection for one call.
 pub(crate) struct Lease<'a> {
-    connection: RedisConnection,
     given_up: &'a AtomicBool,
-    /// The limit for an answer, where the connection itself may have none.
-    response_timeout: Option<Duration>,
-    server: Option<Server>,
+    way: Way<'a>,
+}
+
+enum Way<'a> {
+    /// A line of ours.
+    Owned {
+        slot: &'a Slot,
+        line: Line,
+    },
+    Borrowed {
+        connection: RedisConnection,
+        limit: Duration,
+        server: Option<Server>,
+    },
 }
 
 impl Driver {
@@ -70,7 +81,7 @@ impl Driver {
         match self {
             Self::Owned(pool) => {
                 let slot = pool.slot();
-                slot.ready().map(|ready| Lease::owned(ready, slot))
+                slot.ready().map(|line| Lease::owned(slot, line))
             }
             Self::Borrowed(borrowed) => borrowed.lease().ok(),
         }
@@ -81,7 +92,7 @@ impl Driver {
         match self {
             Self::Owned(pool) => {
                 let slot = pool.slot();
-                Ok(Lease::owned(slot.connect(pool.dialer()).await?, slot))
+                Ok(Lease::owned(slot, slot.connect(pool.dialer()).await?))
             }
             Self::Borrowed(borrowed) => borrowed.lease(),
         }
@@ -100,7 +111,10 @@ impl Driver {
 
     /// Runs one command.
     pub(crate) async fn run(&self, command: &Cmd, effect: Effect) -> Result<Value> {
-        self.lease().await?.run(command, effect).await
+        let mut lease = self.lease().await?;
+        let outcome = lease.run(command, effect).await;
+        lease.hand_back();
+        outcome
     }
 
     /// Runs a script.
@@ -111,7 +125,10 @@ impl Driver {
         args: &[&[u8]],
         effect: Effect,
     ) -> Result<Value> {
-        self.lease().await?.script(script, key, args, effect).await
+        let mut lease = self.lease().await?;
+        let outcome = lease.script(script, key, args, effect).await;
+        lease.hand_back();
+        outcome
     }
 
     /// Makes the connections that are missing; a borrowed one is looked at.
@@ -120,11 +137,8 @@ impl Driver {
             Self::Owned(pool) => pool.connect().await,
             Self::Borrowed(borrowed) => {
                 let mut connection = borrowed.get()?;
-                let looked =
-                    tokio::time::timeout(borrowed.response_timeout, inspect(&mut connection));
-                let server = looked
-                    .await
-                    .map_err(|_| Error::new(ErrorKind::Timeout, "no answer in time"))??;
+                let looked = timeout(borrowed.response_timeout, inspect(&mut connection)).await;
+                let server = looked.unwrap_or_else(|_| Err(late()))?;
                 if !connection.reconnects() {
                     let mut known = borrowed.server.write().unwrap_or_else(PoisonError::into_inner);
                     *known = Some(server);
@@ -178,13 +192,23 @@ impl fmt::Debug for Driver {
 }
 
 impl<'a> Lease<'a> {
-    fn owned((connection, server): (RedisConnection, Server), slot: &'a Slot) -> Self {
-        let given_up = &slot.given_up;
-        Self { connection, given_up, response_timeout: None, server: Some(server) }
+    fn owned(slot: &'a Slot, line: Line) -> Self {
+        Self { given_up: &slot.given_up, way: Way::Owned { slot, line } }
     }
 
+    /// Keeps the line for another call. One that is dropped instead is made anew when needed.
+    fn hand_back(self) {
+        if let Way::Owned { slot, line } = self.way {
+            slot.put_back(line);
+        }
+    }
+
+    /// A connection for the application's own commands.
     pub(crate) fn into_connection(self) -> RedisConnection {
-        self.connection
+        match self.way {
+            Way::Owned { line, .. } => line.into_connection(),
+            Way::Borrowed { connection, .. } => connection,
+        }
     }
 
     /// Runs one command; an error that the server answers is an error.
@@ -220,43 +244,45 @@ impl<'a> Lease<'a> {
         effect: Effect,
     ) -> Result<Vec<Value>> {
         let watch = GivenUp::watch(self.given_up, effect);
-        let sending = self.connection.send_all(pipeline);
-        let values = watch.settle(within(self.response_timeout, sending).await)?;
+        let outcome = match &mut self.way {
+            Way::Owned { line, .. } => {
+                line.live.patience.limit(pin!(line.connection.send_all(pipeline))).await
+            }
+            Way::Borrowed { connection, limit, .. } => {
+                timeout(*limit, connection.send_all(pipeline)).await.ok()
+            }
+        };
+        let values = watch.settle(outcome)?;
         if values.len() == pipeline.len() { Ok(values) } else { Err(unexpected()) }
     }
 
     /// Which run of which server answers; looked up anew for a connection that may reconnect.
     pub(crate) async fn server(&mut self) -> Result<Server> {
-        if let Some(server) = self.server {
-            return Ok(server);
+        match &mut self.way {
+            Way::Owned { line, .. } => Ok(line.live.server),
+            Way::Borrowed { server: Some(server), .. } => Ok(*server),
+            Way::Borrowed { connection, limit, .. } => {
+                timeout(*limit, inspect(connection)).await.unwrap_or_else(|_| Err(late()))
+            }
         }
-        within(self.response_timeout, async { Ok(inspect(&mut self.connection).await) })
-            .await
-            .map_err(|error| lost(error, Effect::Read))?
     }
 
     async fn send(&mut self, command: &Cmd, effect: Effect) -> Result<Value> {
         let watch = GivenUp::watch(self.given_up, effect);
-        let sending = self.connection.send(command);
-        let outcome = match self.response_timeout {
-            None => sending.await,
-            limit => Box::pin(within(limit, sending)).await,
+        let outcome = match &mut self.way {
+            Way::Owned { line, .. } => {
+                line.live.patience.limit(pin!(line.connection.send(command))).await
+            }
+            Way::Borrowed { connection, limit, .. } => {
+                Box::pin(timeout(*limit, connection.send(command))).await.ok()
+            }
         };
         watch.settle(outcome)
     }
 }
 
-async fn within<T>(
-    limit: Option<Duration>,
-    future: impl Future<Output = RedisResult<T>>,
-) -> RedisResult<T> {
-    match limit {
-        None => future.await,
-        Some(limit) => match tokio::time::timeout(limit, future).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        },
-    }
+fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "no answer in time")
 }
 
 /// Notes a write whose answer was not waited for, because its caller left or its time was up.
@@ -271,7 +297,10 @@ impl<'a> GivenUp<'a> {
         Self { note, effect, settled: effect == Effect::Read }
     }
 
-    fn settle<T>(mut self, outcome: RedisResult<T>) -> Result<T> {
+    /// `None` stands for an answer that did not come in time.
+    fn settle<T>(mut self, outcome: Option<RedisResult<T>>) -> Result<T> {
+        let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        let outcome = outcome.unwrap_or_else(late);
         outcome.inspect(|_| self.settled = true).map_err(|error| lost(error, self.effect))
     }
 }

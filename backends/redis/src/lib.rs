@@ -52,6 +52,8 @@ mod error;
 mod expiry;
 mod keys;
 mod listing;
+mod patience;
+mod per_thread;
 mod pool;
 mod scripts;
 mod store;

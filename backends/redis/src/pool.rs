@@ -1,15 +1,16 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use larder_core::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
 use crate::connection::RedisConnection;
-use crate::dial::{Dialer, Live, Server};
+use crate::dial::{Dialer, Live};
+use crate::per_thread::PerThread;
 
-/// How long a connection's task may take to end once it was told to.
-const ENDING: Duration = Duration::from_secs(1);
+/// How many lines each thread's part of a slot keeps.
+const LINES: usize = 512;
 
 /// The connections of a store made from a URL: made when first needed, replaced when lost, taken in
 /// turn.
@@ -22,13 +23,33 @@ pub(crate) struct Pool {
 /// The place of one connection.
 #[derive(Default)]
 pub(crate) struct Slot {
-    live: RwLock<Option<Live>>,
+    live: RwLock<Option<Arc<Live>>>,
+    /// What calls have handed back, so that threads that take from it seldom meet.
+    lines: PerThread<Vec<Line>>,
     /// Held while a connection is made; the last failure, for those who waited for it.
     dialing: Mutex<Option<Error>>,
     /// How many attempts have failed.
     failures: AtomicU64,
     /// Set when the answer to a write was not waited for: that write may still take effect.
     pub(crate) given_up: AtomicBool,
+}
+
+/// A clone of a connection: the driver sends through an exclusive one, and to make it costs more
+/// than to keep it.
+pub(crate) struct Line {
+    pub(crate) connection: RedisConnection,
+    pub(crate) live: Arc<Live>,
+}
+
+impl Line {
+    fn to(live: &Arc<Live>) -> Self {
+        Self { connection: live.connection.clone(), live: Arc::clone(live) }
+    }
+
+    /// The connection, with a time limit of its own.
+    pub(crate) fn into_connection(self) -> RedisConnection {
+        self.connection.with_response_timeout(self.live.limit)
+    }
 }
 
 impl Pool {
@@ -67,7 +88,7 @@ impl Pool {
             let _dialing = slot.dialing.lock().await;
             let fresh = self.dialer.dial().await?;
             let drained = slot.drain(self.dialer.response_timeout).await;
-            *slot.live.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+            slot.replace(Some(Arc::new(fresh)));
             drained?;
         }
         Ok(())
@@ -79,12 +100,8 @@ impl Pool {
         for slot in &self.slots {
             let _dialing = slot.dialing.lock().await;
             let drained = slot.drain(self.dialer.response_timeout).await;
-            let live = slot.live.write().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(live) = live {
-                live.task.abort();
-                drop(live.connection);
-                // It ends at its next turn; a runtime that gives it none must not hold us.
-                let _ = tokio::time::timeout(ENDING, live.task).await;
+            if let Some(live) = slot.replace(None) {
+                live.end().await;
             }
             outcome = outcome.and(drained);
         }
@@ -93,37 +110,55 @@ impl Pool {
 }
 
 impl Slot {
-    /// The connection, if there is one that is not lost.
-    pub(crate) fn ready(&self) -> Option<(RedisConnection, Server)> {
+    /// A line, if there is a connection.
+    pub(crate) fn ready(&self) -> Option<Line> {
+        loop {
+            let line = self.lines.lock().pop();
+            match line {
+                Some(line) if line.live.is_over() => {}
+                Some(line) => return Some(line),
+                None => break,
+            }
+        }
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        let live = live.as_ref().filter(|live| !live.is_lost())?;
-        Some((live.connection.clone(), live.server))
+        live.as_ref().filter(|live| !live.is_over()).map(Line::to)
     }
 
-    /// The connection, made anew if there is none.
+    /// Takes back what `ready` or `connect` gave.
+    pub(crate) fn put_back(&self, line: Line) {
+        if !line.live.is_over() {
+            let mut lines = self.lines.lock();
+            if lines.len() < LINES {
+                lines.push(line);
+            }
+        }
+    }
+
+    /// A line to the connection, which is made if there is none.
     ///
     /// One caller connects while the others wait; they share its failure, so that none waits longer
     /// than for one attempt.
-    pub(crate) async fn connect(&self, dialer: &Dialer) -> Result<(RedisConnection, Server)> {
+    pub(crate) async fn connect(&self, dialer: &Dialer) -> Result<Line> {
         let failures = self.failures.load(Ordering::Acquire);
-        if let Some(ready) = self.ready() {
-            return Ok(ready);
+        if let Some(line) = self.ready() {
+            return Ok(line);
         }
         let mut last = self.dialing.lock().await;
-        if let Some(ready) = self.ready() {
-            return Ok(ready);
+        if let Some(line) = self.ready() {
+            return Ok(line);
         }
-        if let Some(error) =
-            last.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != failures)
+        if self.failures.load(Ordering::Acquire) != failures
+            && let Some(error) = &*last
         {
             return Err(error.clone());
         }
         match dialer.dial().await {
-            Ok(live) => {
-                let ready = (live.connection.clone(), live.server);
+            Ok(made) => {
+                let made = Arc::new(made);
+                let line = Line::to(&made);
                 self.given_up.store(false, Ordering::Release);
-                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
-                Ok(ready)
+                self.replace(Some(made));
+                Ok(line)
             }
             Err(error) => {
                 *last = Some(error.clone());
@@ -133,13 +168,28 @@ impl Slot {
         }
     }
 
+    /// Puts another connection in the place of the one that was there, or none.
+    fn replace(&self, new: Option<Arc<Live>>) -> Option<Arc<Live>> {
+        let mut place = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *place, new);
+        drop(place);
+        if let Some(old) = &old {
+            // From here on no line of it comes back: it ends with the last call on it.
+            old.retire();
+        }
+        for mut lines in self.lines.all() {
+            lines.retain(|line| !line.live.is_over());
+        }
+        old
+    }
+
     /// Waits until writes that were given up on this connection have had their effect (`S5`).
     async fn drain(&self, timeout: Duration) -> Result<()> {
         if !self.given_up.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        let Some((mut connection, _)) = self.ready() else { return Ok(()) };
-        drain(&mut connection, timeout).await
+        let Some(mut line) = self.ready() else { return Ok(()) };
+        drain(&mut line.connection, timeout).await
     }
 }
 
