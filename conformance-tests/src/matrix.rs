@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::report::{Tally, rule_order};
-use crate::{Failure, Report, json};
+use crate::{Failure, Level, Report, html, json};
 
 /// The reports of several backends side by side: rule by backend.
 ///
@@ -31,6 +31,12 @@ impl Matrix {
     /// The reports as a JSON list; see [`Report::to_json`].
     pub fn to_json(&self) -> String {
         json::list(self.reports.iter().map(Report::to_json))
+    }
+
+    /// The reports as one HTML page that needs nothing else: levels, rule by backend, and every failure
+    /// with its operations.
+    pub fn to_html(&self) -> String {
+        html::page(self)
     }
 
     /// Each rule with how it fared on each backend, in the order of the reports.
@@ -77,11 +83,15 @@ impl fmt::Display for Matrix {
         }
         for report in &self.reports {
             let Tally { passed, failed, skipped } = report.tally();
-            writeln!(
-                f,
-                "{}: {passed} passed, {failed} failed, {skipped} skipped",
-                report.backend()
-            )?;
+            let backend = report.backend();
+            write!(f, "{backend}: {passed} passed, {failed} failed, {skipped} skipped")?;
+            let reached = Level::ALL.into_iter().filter(|level| report.reaches(*level));
+            let reached: Vec<&str> = reached.map(Level::as_str).collect();
+            if reached.is_empty() {
+                writeln!(f)?;
+            } else {
+                writeln!(f, "; keeps the level {}", reached.join(", "))?;
+            }
         }
         let named = self.reports.len() > 1;
         for report in &self.reports {

@@ -15,6 +15,12 @@ pub(crate) fn rules() -> Vec<(&'static str, Vec<&'static str>)> {
     rules.into_iter().map(|rule| (rule, named(rule))).collect()
 }
 
+/// The promise of the first case that tries `rule`.
+pub(crate) fn first_promise(rule: &str) -> &'static str {
+    let case = cases().iter().find(|case| case.rules.contains(&rule));
+    case.map_or("", |case| case.promise)
+}
+
 /// A Markdown table of the rules of the contract and the cases that try them.
 ///
 /// ```
