@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
 
-use support::{Larder, ended, from_output};
+use support::{Larder, ended};
 
 #[test]
 fn done_is_0_and_says_nothing() {
@@ -101,8 +99,12 @@ fn a_server_that_is_not_there_is_4() {
     ended.expect(4, "unavailable");
 }
 
+#[cfg(unix)]
 #[test]
 fn ctrl_c_is_130_and_leaves_the_store_usable() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
     let larder = Larder::sled();
     let mut command = larder.command(&["set", "k", "--file", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -112,7 +114,7 @@ fn ctrl_c_is_130_and_leaves_the_store_usable() {
     stdin.write_all(&vec![0; 4 << 20]).unwrap();
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
-    let ended = from_output(child.wait_with_output().unwrap());
+    let ended = support::from_output(child.wait_with_output().unwrap());
     drop(stdin);
     ended.expect(130, "interrupted");
     larder.run(&["set", "k", "v"]).ok();

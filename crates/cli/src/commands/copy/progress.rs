@@ -1,8 +1,9 @@
+use std::fmt;
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::Transfer;
 
@@ -15,9 +16,13 @@ impl Progress {
             return Self::hidden();
         }
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        let template = "{bar:30} {human_pos} of {human_len} entries, {per_sec}, {eta} left";
+        let template = "{bar:30} {human_pos} of {human_len} entries, {rate}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // A bar that cannot be drawn is no reason to stop.
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            };
+            bar.set_style(style.with_key("rate", rate));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(bar)
@@ -30,6 +35,15 @@ impl Progress {
 
     pub(super) fn advance(&self) {
         self.0.inc(1);
+        self.expect(0);
+    }
+
+    /// Tells that there are at least so many entries; those already copied count in any case.
+    fn expect(&self, entries: u64) {
+        let least = entries.max(self.0.position());
+        if self.0.length().is_some_and(|length| length < least) {
+            self.0.set_length(least);
+        }
     }
 
     pub(super) fn finish(&self) {
@@ -47,14 +61,13 @@ pub(super) async fn beside<T>(
         return copy.await;
     }
     let count = async {
+        let mut pages = std::pin::pin!(transfer.key_pages());
+        let mut counted = 0;
         // A failure to count is no failure to copy, which will tell it if it matters.
-        let _ = transfer
-            .key_pages()
-            .try_for_each(async |page| {
-                progress.0.inc_length(page.keys.len() as u64);
-                Ok(())
-            })
-            .await;
+        while let Ok(Some(page)) = pages.try_next().await {
+            counted += page.keys.len() as u64;
+            progress.expect(counted);
+        }
         std::future::pending::<()>().await;
     };
     tokio::select! {
