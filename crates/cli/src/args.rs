@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::Command;
 use crate::exit::{self, Failure};
@@ -19,21 +19,40 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The options that every command takes.
+// The options of every command, before it or after it. No doc comment: it would become the help of
+// each command.
 #[derive(Args)]
 pub(crate) struct Global {
-    #[arg(long, global = true, value_name = "URL", help = STORE_HELP)]
+    #[arg(long, value_name = "URL", help = STORE_HELP)]
     pub(crate) store: Option<String>,
     /// A segment of the namespace to work in; repeated, one level deeper each
-    #[arg(short, long, global = true, value_name = "SEGMENT")]
+    #[arg(short, long, value_name = "SEGMENT")]
     pub(crate) namespace: Vec<String>,
-    /// Print one JSON object a line: key, value, encoding (utf8 or base64), `expires_in_ms`
-    #[arg(long, global = true)]
+    #[arg(long, help = JSON_HELP)]
     pub(crate) json: bool,
+}
+
+impl Global {
+    /// Adds what is given after the command.
+    ///
+    /// clap's own global arguments would drop what was given before it: a wrong namespace.
+    fn and_then(mut self, after: Self) -> Result<Self, clap::Error> {
+        if self.store.is_some() && after.store.is_some() {
+            let text = "the argument '--store <URL>' cannot be used multiple times";
+            return Err(command().error(ErrorKind::ArgumentConflict, text));
+        }
+        self.store = self.store.or(after.store);
+        self.namespace.extend(after.namespace);
+        self.json |= after.json;
+        Ok(self)
+    }
 }
 
 const STORE_HELP: &str = "\
 The store, or env:NAME for the URL in that variable [default: $LARDER_STORE, else file:larder-data]";
+
+const JSON_HELP: &str =
+    "Print one JSON object a line: key, value, encoding (utf8 or base64), expires_in_ms";
 
 const AFTER_HELP: &str = "\
 Stores: memory:, file:PATH, sled:PATH, redis://HOST:PORT/DB, rediss://…; options follow as
@@ -42,9 +61,14 @@ Durations: 1h30m, 90s, 250ms; a bare number is seconds.
 Exit status: 0 done; 1 missing, condition not met, or failures found; 2 usage; 3 error; 4 error
 worth retrying.";
 
+/// The whole command line, as clap describes it.
+pub(crate) fn command() -> clap::Command {
+    Cli::command().mut_subcommands(Global::augment_args)
+}
+
 /// Reads the command line; help, version and mistakes are answered here.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, ExitCode> {
-    Cli::try_parse_from(arguments).map_err(|error| {
+    read(arguments).map_err(|error| {
         let rendered = error.render().to_string();
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -58,6 +82,15 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, ExitCode> {
             _ => exit::report(Err(Failure::Usage(one_line(&rendered, arguments)))),
         }
     })
+}
+
+fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Some((_, after)) = matches.subcommand() {
+        cli.global = cli.global.and_then(Global::from_arg_matches(after)?)?;
+    }
+    Ok(cli)
 }
 
 /// What clap says over several paragraphs, as one line, without what the arguments have to hide.
@@ -84,20 +117,32 @@ fn one_line(rendered: &str, arguments: &[OsString]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn options_before_and_after_the_command_add_up() {
+        let line =
+            ["larder", "-n", "a", "-n", "b", "list", "--json", "-n", "c", "--store", "memory:"];
+        let global = read(&words(&line)).ok().unwrap().global;
+        assert_eq!(global.namespace, ["a", "b", "c"]);
+        assert!(global.json && global.store.as_deref() == Some("memory:"));
+        let twice = ["larder", "--store", "memory:", "list", "--store", "file:x"];
+        assert_eq!(read(&words(&twice)).err().unwrap().kind(), ErrorKind::ArgumentConflict);
     }
 
     #[test]
     fn mistakes_are_one_line_without_passwords() {
-        let arguments: Vec<OsString> =
-            ["larder", "redis://u:hunter2@host/0"].map(OsString::from).into();
-        let error = Cli::try_parse_from(&arguments).err().unwrap();
+        let arguments = words(&["larder", "redis://u:hunter2@host/0"]);
+        let error = read(&arguments).err().unwrap();
         let line = one_line(&error.render().to_string(), &arguments);
         assert!(line.contains("unrecognized subcommand") && !line.contains('\n'), "{line}");
         assert!(!line.contains("hunter2"), "{line}");

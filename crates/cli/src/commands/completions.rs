@@ -1,8 +1,8 @@
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
 use crate::app::App;
-use crate::args::Cli;
+use crate::args;
 use crate::exit::Outcome;
 
 /// Print a script that completes this command in a shell
@@ -14,7 +14,7 @@ pub(crate) struct Completions {
 impl Completions {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "larder", &mut script);
+        clap_complete::generate(self.shell, &mut args::command(), "larder", &mut script);
         app.out.bytes(&script)
     }
 }
