@@ -716,6 +716,13 @@ pub(super) async fn a_purge_covers_descendants_and_nothing_else(t: &Trial) -> Ve
     );
     let again = inner.delete_expired().await?;
     ensure!(again == 0, "a second delete_expired() in \"a\" gave {again}");
+    for path in [&["a", "b"][..], &["a", "b", "c"]] {
+        let left = tree.with_path(path)?.delete_expired().await?;
+        ensure!(
+            left == 0,
+            "delete_expired() in \"a\" left {left} expired keys in its descendant {path:?}"
+        );
+    }
     for path in paths {
         let store = tree.with_path(path)?;
         expect_missing(&store, "dead").await?;
