@@ -230,6 +230,7 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
     let ping = async { store.ping().await };
     let set = async { store.set("k", "new").await.map(drop) };
     let verdict = async {
+        let mut retryable = false;
         for (call, read, answer) in [
             ("get", true, tokio::time::timeout(ANSWER_LIMIT, get).await),
             ("ping", true, tokio::time::timeout(ANSWER_LIMIT, ping).await),
@@ -252,12 +253,13 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
                 show_error(&error)
             );
             expect_context(call, &error)?;
+            retryable = error.is_retryable();
         }
-        Ok(())
+        Ok(retryable)
     };
     let verdict = verdict.await;
     t.break_connection(false).await?;
-    verdict?;
+    let nothing_done = verdict?;
     // It may take some time until the connection is there again.
     for _ in 0..200 {
         if store.ping().await.is_ok() {
@@ -269,6 +271,12 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
     ensure!(
         matches!(found.as_deref(), Some(b"old" | b"new")),
         "get(\"k\") gave {} after the server was back",
+        show_found(found.as_deref())
+    );
+    ensure!(
+        !nothing_done || found.as_deref() == Some(b"old"),
+        "a set without a server failed as one that may be repeated, yet it was done: get(\"k\") gave \
+         {}",
         show_found(found.as_deref())
     );
     store.set("k", "after").await?;
