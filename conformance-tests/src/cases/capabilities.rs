@@ -166,6 +166,10 @@ pub(super) async fn shared_data_is_seen_by_all(t: &Trial) -> Verdict {
     let other: &dyn Store = &second.store;
     store.set("k", "v").await?;
     expect_value(other, "k", b"v").await?;
+    // What a handle has read it must not remember.
+    store.set("k", "again").await?;
+    expect_value(other, "k", b"again").await?;
+    expect_value(&store, "k", b"again").await?;
     other.set("k", "w").ttl(LONG).await?;
     expect_value(&store, "k", b"w").await?;
     let left = store.expires_in("k").await?;
