@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,21 +9,30 @@ use super::conditions::version;
 use super::expiry::joined;
 use super::listing::all_keys;
 use super::values::at_most;
+use crate::random::Random;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{Stop, Verdict, ensure, expect_missing, expect_value, show_found, show_value};
 
-/// Runs `callers` tasks at once and gathers what they give.
+/// Makes each race begin in another order.
+static RACES: AtomicU64 = AtomicU64::new(0);
+
+/// Runs `callers` tasks at once, in any order, and gathers what they give.
 async fn race<T, F>(callers: usize, task: impl Fn(usize) -> F) -> Verdict<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
     let start = Arc::new(tokio::sync::Barrier::new(callers));
+    let mut random = Random::new(RACES.fetch_add(1, Ordering::Relaxed));
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
-            let (start, task) = (Arc::clone(&start), task(caller));
+            let (start, task, turns) = (Arc::clone(&start), task(caller), random.below(3));
             tokio::spawn(async move {
                 start.wait().await;
+                // The one that comes last to the barrier would always be the first to go on.
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
                 task.await
             })
         })
