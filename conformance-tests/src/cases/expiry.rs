@@ -371,6 +371,37 @@ pub(super) async fn the_longest_renewals_saturate(t: &Trial) -> Verdict {
     Ok(())
 }
 
+pub(super) async fn reading_renews_nothing(t: &Trial) -> Verdict {
+    let store = t.store();
+    let has = t.capabilities();
+    let ttl = t.tick() * 3;
+    for key in ["k", "l"] {
+        store.set(key, "v").ttl(ttl).await?;
+    }
+    for _ in 0..2 {
+        store.get("k").await?;
+        store.exists("k").await?;
+        store.expires_in("k").await?;
+        let asked = GetOptions::default().with_expires_in(true).with_version(has.conditions);
+        store.get_opts("k", asked).await?;
+        store.get_many(&["k", "l", "k"]).await?;
+        if has.list {
+            all_keys(&store, "", 10).await?;
+        }
+        t.advance(t.tick()).await;
+    }
+    if t.exact_time() {
+        for key in ["k", "l"] {
+            expect_about(t, &store, key, t.tick()).await?;
+        }
+    }
+    t.outlive(t.tick()).await;
+    for key in ["k", "l"] {
+        t.expect_gone(&store, key).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn an_overwrite_clears_the_expiry(t: &Trial) -> Verdict {
     let store = t.store();
     let ttl = t.tick();

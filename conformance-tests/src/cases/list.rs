@@ -89,6 +89,8 @@ expiry {
         "A life of days counts whole, and not by its seconds part.";
     the_remaining_life_counts_down [E1] [ExactTime]
         "`expires_in` gives what remains, to the granule.";
+    reading_renews_nothing [E1 S4] []
+        "Reading a key, in whatever way, leaves its deadline where it is.";
     a_live_key_never_has_no_time_left [E1] []
         "The remaining life of a live key is never zero, and its seconds round up.";
     zero_removes_at_once [E2] []
@@ -142,6 +144,8 @@ namespaces {
         "The same key in different namespaces is a different key.";
     no_two_names_ever_meet [N1] [Namespaces]
         "No two pairs of a namespace and a key meet, however they are joined.";
+    names_count_to_their_last_byte [N1] [Namespaces]
+        "Long segments and deep paths that differ in their last byte alone are different.";
     a_segment_is_any_text [N1 K3] [Namespaces]
         "A segment is any text: separators, dots, patterns, NUL, device names, a key's own hash.";
     clearing_takes_all_descendants [N2] [Namespaces]

@@ -138,6 +138,48 @@ fn said(stop: Stop, path: &[&str]) -> Stop {
     }
 }
 
+pub(super) async fn names_count_to_their_last_byte(t: &Trial) -> Verdict {
+    let tree = t.tree()?;
+    let room = MAX_NAMESPACE_DEPTH - tree.namespace().depth() - 1;
+    let mut paths: Vec<Vec<String>> = Vec::new();
+    for end in ["x", "y"] {
+        for len in [31, 63, 127, 200, 239, 254] {
+            paths.push(vec![format!("{}{end}", "s".repeat(len))]);
+            // Longer than they look to whoever escapes them.
+            paths.push(vec![format!("{}{end}", "%".repeat(len))]);
+            paths.push(vec![format!("{}{end}", "é".repeat(len / 2))]);
+        }
+        let mut deep = vec!["d".to_owned(); room];
+        deep.push(end.to_owned());
+        paths.push(deep);
+    }
+    // The same but for the first byte, and a path with the same bytes in other segments.
+    for start in ["x", "y"] {
+        paths.push(vec![format!("{start}{}", "s".repeat(254))]);
+        paths.push(vec![start.to_owned(), "s".repeat(254)]);
+    }
+    let mut taken = Vec::new();
+    for path in &paths {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match tree.with_path(&path) {
+            Ok(store) => taken.push((path, store)),
+            // Over a flat store, the namespace takes its room from the key.
+            Err(error)
+                if error.kind() == ErrorKind::InvalidNamespace
+                    && t.capabilities().max_key_len < larder_core::MAX_KEY_LEN => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for (index, (_, store)) in taken.iter().enumerate() {
+        store.set("k", format!("{index}")).await?;
+    }
+    for (index, (path, store)) in taken.iter().enumerate() {
+        let verdict = expect_value(store, "k", index.to_string().as_bytes()).await;
+        t.collect(verdict.map_err(|stop| said(stop, path)))?;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_segment_is_any_text(t: &Trial) -> Verdict {
     let tree = t.tree()?;
     let child = tree.with_path(&["inner"])?;
