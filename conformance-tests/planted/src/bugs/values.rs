@@ -1,0 +1,96 @@
+use std::sync::{Mutex, PoisonError};
+
+use larder_core::{Bytes, StorageObject};
+
+use crate::shelf::Twist;
+
+#[derive(Debug)]
+pub(crate) struct EmptyIsMissing;
+
+impl Twist for EmptyIsMissing {
+    fn shown(&self, value: Bytes) -> Option<Bytes> {
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+/// A value that looks like a record is taken for one.
+#[derive(Debug)]
+pub(crate) struct UnwrapsRecords;
+
+impl Twist for UnwrapsRecords {
+    fn shown(&self, value: Bytes) -> Option<Bytes> {
+        match StorageObject::from_bytes(value.clone()) {
+            Ok(record) => Some(record.data),
+            Err(_) => Some(value),
+        }
+    }
+}
+
+/// As a padded column.
+#[derive(Debug)]
+pub(crate) struct TrimsTrailingNul;
+
+impl Twist for TrimsTrailingNul {
+    fn shown(&self, value: Bytes) -> Option<Bytes> {
+        let len = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Some(value.slice(..len))
+    }
+}
+
+/// As text with a replacement character for each byte that is none.
+#[derive(Debug)]
+pub(crate) struct ReadsAsText;
+
+impl Twist for ReadsAsText {
+    fn shown(&self, value: Bytes) -> Option<Bytes> {
+        Some(String::from_utf8_lossy(&value).into_owned().into())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct TextLineEnds;
+
+impl Twist for TextLineEnds {
+    fn stored(&self, value: Bytes) -> Bytes {
+        match std::str::from_utf8(&value) {
+            Ok(text) => text.replace("\r\n", "\n").into(),
+            Err(_) => value,
+        }
+    }
+}
+
+/// Values go in chunks of 64 KiB; the last one is not written where it is a full one.
+#[derive(Debug)]
+pub(crate) struct LosesTheLastChunk;
+
+impl Twist for LosesTheLastChunk {
+    fn stored(&self, value: Bytes) -> Bytes {
+        let chunk = 65_536;
+        let whole = !value.is_empty() && value.len().is_multiple_of(chunk);
+        value.slice(..value.len() - if whole { chunk } else { 0 })
+    }
+}
+
+/// A length in 24 bits.
+#[derive(Debug)]
+pub(crate) struct CutsAtEightMebibytes;
+
+impl Twist for CutsAtEightMebibytes {
+    fn stored(&self, value: Bytes) -> Bytes {
+        let most = (8 << 20) - 1;
+        value.slice(..value.len().min(most))
+    }
+}
+
+/// What was given, where it is large, is kept itself and not a copy of it.
+#[derive(Debug, Default)]
+pub(crate) struct KeepsTheWholeBuffer(Mutex<Vec<Bytes>>);
+
+impl Twist for KeepsTheWholeBuffer {
+    fn stored(&self, value: Bytes) -> Bytes {
+        if value.len() > 32 << 10 {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(value.clone());
+        }
+        value
+    }
+}
