@@ -10,6 +10,7 @@ mod install;
 mod links;
 mod markdown;
 mod packages;
+mod prove;
 mod python;
 mod run;
 mod servers;
@@ -29,6 +30,9 @@ Developer commands of the Larder workspace.
                                  where there is no nextest
     cargo xtask ci [CHECK…]      run every check beside the tests, or those named
     cargo xtask docs             build the book and the API pages
+    cargo xtask prove-suite [NAME]
+                                 run the conformance suite on stores with planted bugs, each of
+                                 which it has to catch, and on odd ones without a bug
     cargo xtask help             print this
 ";
 
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let done = match command {
         "test" => Workspace::load().and_then(|workspace| test::run(&workspace, rest)),
         "ci" => Workspace::load().and_then(|workspace| ci::run(&workspace, rest)),
+        "prove-suite" => Workspace::load().and_then(|workspace| prove::run(&workspace, rest)),
         "docs" => Workspace::load().and_then(|workspace| docs::run(&workspace, rest)),
         "help" | "--help" | "-h" => {
             print!("{HELP}\nThe checks of `cargo xtask ci`:\n\n{}", ci::help());
