@@ -21,7 +21,9 @@ impl Clock for TickClock {
     fn coarse(&self) -> Option<CoarseTime> {
         use rustix::time::{ClockId, clock_gettime};
         let now = clock_gettime(ClockId::RealtimeCoarse);
-        Some(CoarseTime::new(now.tv_sec.saturating_mul(1_000_000) + now.tv_nsec / 1_000, LAG))
+        #[allow(clippy::useless_conversion, reason = "it is an i32 on some 32-bit systems")]
+        let nanos = i64::from(now.tv_nsec);
+        Some(CoarseTime::new(now.tv_sec.saturating_mul(1_000_000) + nanos / 1_000, LAG))
     }
 
     #[cfg(not(target_os = "linux"))]

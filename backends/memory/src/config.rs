@@ -27,8 +27,9 @@ impl MemoryStoreBuilder {
 
     /// Removes expired entries in the background, this long after the last sweep; off unless given.
     ///
-    /// Without it an expired entry is never seen, and its memory comes free when the key is set or
-    /// deleted, or when [`delete_expired`](larder_core::Store::delete_expired) is called.
+    /// Without it an expired entry is not seen either, but its memory comes free only when its key is
+    /// set or deleted, when a large namespace would have to grow, or when
+    /// [`delete_expired`](larder_core::Store::delete_expired) is called.
     ///
     /// The sweeper is a task of the tokio runtime in which the store is built, and its interval
     /// follows that runtime's time. It ends when the store is closed or its last handle dropped.

@@ -209,7 +209,7 @@ impl Handle {
         let (hash, moment) = (self.hash(key), self.moment());
         let mut shard = self.space().write(hash);
         let (applied, _garbage) = shard.delete(hash, key.as_bytes(), options, &moment);
-        self.end_of_change(shard);
+        drop(shard);
         applied
     }
 

@@ -27,7 +27,9 @@
 //! # How it works
 //! Each namespace has its own hash tables: one while it is small, 64 separately locked ones once it
 //! has held more than a thousand entries. So a call costs the same in any namespace, and clearing or
-//! listing one costs what it holds. A value of up to 512 bytes lies in one allocation with its key
+//! listing one costs what it holds. Entries lie in the order of their keys' hashes, and so are they
+//! listed: each exactly once, whatever is set and deleted meanwhile. An order by key would cost every
+//! new key a search among all others, and is not declared. A value of up to 512 bytes lies in one allocation with its key
 //! and is copied out; a longer one is copied in, unless the store is given the only handle to it,
 //! and shared with its readers.
 //!
@@ -35,10 +37,10 @@
 //! Calls that go through many entries take locks for some tens of microseconds at a time, and let
 //! other tasks run in between (`S6`); they need no particular runtime.
 //!
-//! An expired entry is never seen, but its memory comes free only when its key is set or deleted, or
-//! by [`delete_expired`](larder_core::Store::delete_expired), which costs what has expired, or by
-//! the [sweeper](MemoryStoreBuilder::sweep_every), which calls it. A namespace without entries and
-//! handles takes no memory.
+//! An expired entry is never seen. Its memory comes free when its key is set or deleted, when a large
+//! namespace would otherwise have to grow, by [`delete_expired`](larder_core::Store::delete_expired),
+//! which costs what has expired, and by the [sweeper](MemoryStoreBuilder::sweep_every), which calls
+//! that now and then. A namespace without entries and handles takes no memory.
 //!
 //! [`list_child_namespaces`](larder_core::Store::list_child_namespaces) looks, in each child, for
 //! the first live key, and walks no further.

@@ -6,10 +6,14 @@ use larder_core::{Condition, DeleteOptions, Expiry, Resolved, SetOptions};
 use crate::entry::{Entry, NEVER, Payload};
 use crate::expiry::ExpiryIndex;
 use crate::moment::Moment;
+use crate::pace::SLICE;
 use crate::table::Table;
 
 /// The longest values that are compared byte by byte while the shard is locked.
 const MAX_COMPARED: usize = 1 << 18;
+
+/// The fewest entries of a shard that removes expired ones by itself before it grows.
+const MIN_TIDIED: usize = 1_024;
 
 /// Whether a change applied.
 #[derive(Debug)]
@@ -95,14 +99,23 @@ impl Shard {
         let garbage = match found {
             Ok(at) => self.replace(at, key, value, deadline),
             Err(at) => {
-                let mut entry = Entry::new(hash, key, value, deadline);
-                entry.indexed = deadline != NEVER;
-                self.table.insert(at, entry);
-                self.index(hash, deadline);
+                self.insert(at, Entry::new(hash, key, value, deadline), moment);
                 Payload::default()
             }
         };
         (Applied::Yes, garbage)
+    }
+
+    fn insert(&mut self, mut at: usize, mut entry: Entry, moment: &Moment<'_>) {
+        if self.table.is_full() && self.table.len() >= MIN_TIDIED {
+            // Rather than growing for entries that are gone.
+            self.purge(moment.micros(), SLICE, &mut Vec::new());
+            at = self.table.find(entry.hash(), entry.key()).unwrap_or_else(|at| at);
+        }
+        let (hash, deadline) = (entry.hash(), entry.deadline());
+        entry.indexed = deadline != NEVER;
+        self.table.insert(at, entry);
+        self.index(hash, deadline);
     }
 
     /// Deletes `key` if it is live and the condition holds; an expired entry goes as well.

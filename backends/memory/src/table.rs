@@ -92,10 +92,15 @@ impl Table {
         self.places.iter_mut().filter(|entry| !entry.is_nothing())
     }
 
+    /// Whether one more entry makes it grow.
+    pub(crate) fn is_full(&self) -> bool {
+        // Four fifths: beyond that, entries lie ever farther from their homes.
+        (self.len + 1) * 5 > self.homes * 4
+    }
+
     /// Puts an entry where [`find`](Self::find) did not find it.
     pub(crate) fn insert(&mut self, mut at: usize, entry: Entry) {
-        // Four fifths: beyond that, entries lie ever farther from their homes.
-        if (self.len + 1) * 5 > self.homes * 4 {
+        if self.is_full() {
             let entries = std::mem::take(&mut self.places);
             self.rebuild(self.len + 1, entries);
             at = self.find(entry.hash(), entry.key()).unwrap_or_else(|at| at);

@@ -249,3 +249,21 @@ async fn a_stored_slice_lets_its_buffer_go() {
         assert_eq!(store.get("one").await.unwrap().unwrap().len(), len);
     }
 }
+
+/// Without a sweeper, and with nobody purging, memory follows what lives.
+#[tokio::test]
+async fn a_large_namespace_drops_expired_entries_rather_than_grow() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
+    let (round, rounds) = (100_000, 4);
+    for number in 0..rounds {
+        let keys: Vec<String> = (0..round).map(|key| format!("{number}.{key}")).collect();
+        let options = SetOptions::default().with_expiry(SECOND);
+        let items = keys.iter().map(|key| SetItem::new(key, "v").with_options(options.clone()));
+        store.set_many(items.collect()).await.unwrap();
+        clock.advance(SECOND);
+    }
+    let left = store.delete_expired().await.unwrap();
+    assert!(left < 2 * round, "{left} entries of {} were kept", rounds * round);
+    assert!(left >= round);
+}
