@@ -1,6 +1,10 @@
 //! What lies in folders.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use larder_core::Namespace;
@@ -52,17 +56,82 @@ pub(crate) enum Item {
     Folder(Node),
 }
 
-/// Gives everything of ours in a folder, in no order; false when the folder does not exist.
+/// How often a folder that keeps changing is read, at most.
+const READINGS: usize = 16;
+
+/// Gives everything of ours in a folder, in no order; nothing when the folder does not exist.
+///
+/// A name that is there throughout, though its file may be replaced, is given exactly once.
 pub(crate) fn read_folder(
     root: &Root,
     node: &Node,
     mut give: impl FnMut(Item) -> Raw<ControlFlow<()>>,
-) -> Raw<bool> {
-    let Some(folder) = root.folder(&node.path)? else { return Ok(false) };
+) -> Raw<()> {
+    let Some(folder) = root.folder(&node.path)? else { return Ok(()) };
     let place = root.place(&node.path, "");
-    let failed = || Fault::os("reading", &place);
-    // A directory stream takes the descriptor for itself; another is needed to look at entries.
-    for entry in Dir::read_from(&folder).map_err(failed())? {
+    if misses_nothing(&folder) {
+        return read_once(&folder, &place, node, |_, item| give(item)).map(|_| ());
+    }
+    let (mut keys, mut others) = (HashSet::new(), HashSet::new());
+    for _ in 0..READINGS {
+        let before = changed_at(&folder, &place)?;
+        let mut found_more = false;
+        let flow = read_once(&folder, &place, node, |name, item| {
+            let (is_new, counts) = match &item {
+                Item::Key(hash) => (keys.insert(*hash), true),
+                Item::Folder(_) => (others.insert(name.to_owned()), true),
+                // Those come and go with every write, and are nobody's data.
+                Item::Temp(..) => (others.insert(name.to_owned()), false),
+            };
+            found_more |= is_new && counts;
+            if is_new { give(item) } else { Ok(ControlFlow::Continue(())) }
+        })?;
+        if flow.is_break() || !found_more || changed_at(&folder, &place)? == before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether one reading of a folder gives every name that is there throughout.
+///
+/// A name whose file is replaced meanwhile is missed at times by btrfs, where it moves to the end of
+/// the folder and beyond the end of the reading, and by tmpfs, which even loses other names then.
+#[cfg(target_os = "linux")]
+fn misses_nothing(folder: &OwnedFd) -> bool {
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        reason = "its type depends on the target"
+    )]
+    let is_known = |kind: rustix::fs::FsWord| matches!(kind as u64, EXT4 | XFS);
+    rustix::fs::fstatfs(folder).is_ok_and(|stat| is_known(stat.f_type))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn misses_nothing(_: &OwnedFd) -> bool {
+    false
+}
+
+/// When names in a folder last changed.
+fn changed_at(folder: &OwnedFd, place: &Path) -> Raw<[i64; 4]> {
+    let metadata = folder.try_clone().and_then(|fd| std::fs::File::from(fd).metadata());
+    let metadata = metadata.map_err(|error| {
+        Fault::os("reading", place)(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    })?;
+    Ok([metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()])
+}
+
+fn read_once(
+    folder: &OwnedFd,
+    place: &Path,
+    node: &Node,
+    mut give: impl FnMut(&[u8], Item) -> Raw<ControlFlow<()>>,
+) -> Raw<ControlFlow<()>> {
+    let failed = || Fault::os("reading", place);
+    for entry in Dir::read_from(folder).map_err(failed())? {
         let entry = match entry {
             Ok(entry) => entry,
             // Removed meanwhile: it holds nothing any more.
@@ -73,7 +142,7 @@ pub(crate) fn read_folder(
         let Some((item, wanted)) = read_name(node, name) else { continue };
         let kind = match entry.file_type() {
             FileType::Unknown => {
-                match rustix::fs::statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                match rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                     Err(Errno::NOENT) => continue,
                     Err(errno) => return Err(failed()(errno)),
@@ -81,11 +150,11 @@ pub(crate) fn read_folder(
             }
             kind => kind,
         };
-        if kind == wanted && give(item)?.is_break() {
-            break;
+        if kind == wanted && give(name, item)?.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
     }
-    Ok(true)
+    Ok(ControlFlow::Continue(()))
 }
 
 fn read_name(node: &Node, name: &[u8]) -> Option<(Item, FileType)> {

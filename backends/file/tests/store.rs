@@ -150,3 +150,39 @@ async fn bulk_calls_cross_their_slices() {
     assert_eq!((deleted.existed, deleted.outcomes.len()), (650, 700));
     assert!(deleted.outcomes[650..].iter().all(|outcome| !outcome.as_ref().unwrap()));
 }
+
+/// File systems whose directories are read differently, tmpfs among them where there is one.
+fn folders() -> Vec<tempfile::TempDir> {
+    let memory = std::path::Path::new("/dev/shm");
+    let memory = memory.is_dir().then(|| tempfile::tempdir_in(memory)).and_then(Result::ok);
+    memory.into_iter().chain(tempfile::tempdir()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_misses_nothing_that_is_overwritten_meanwhile() {
+    for folder in folders() {
+        let builder = FileStore::builder(folder.path()).durability(Durability::ProcessCrash);
+        let store = builder.build().await.unwrap();
+        let keys: Vec<String> = (0..500).map(|number| format!("key {number}")).collect();
+        store.set_many(keys.iter().map(|key| SetItem::new(key, "v")).collect()).await.unwrap();
+        let writer = {
+            let (store, keys) = (store.clone(), keys.clone());
+            tokio::spawn(async move {
+                for key in keys.iter().cycle() {
+                    if store.get("end").await.unwrap().is_some() {
+                        break;
+                    }
+                    store.set(key, "again").await.unwrap();
+                }
+            })
+        };
+        for _ in 0..150 {
+            let page = store.list_page("key", None, 1_000).await.unwrap();
+            let missing: Vec<_> = keys.iter().filter(|key| !page.keys.contains(key)).collect();
+            assert!(missing.is_empty(), "{missing:?} on {}", folder.path().display());
+            assert_eq!(page.keys.len(), keys.len());
+        }
+        store.set("end", "").await.unwrap();
+        writer.await.unwrap();
+    }
+}
