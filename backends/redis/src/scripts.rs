@@ -148,39 +148,46 @@ return 1
 script! {
     /// One step of clearing: scans from the cursor `ARGV[1]` for `ARGV[2]` with the count `ARGV[3]`,
     /// removes what begins with `ARGV[4]` exactly, and gives the next cursor and how many those were.
+    /// Where it finds little it scans on, to at most four times the count: about a millisecond too.
     ///
     /// With `ARGV[5]` = `tree`, `ARGV[4]` is a namespace without its separator, and only keys that
     /// Larder can have named, in it or below it, are removed.
     CLEAR = r"
 local prefix, tree = ARGV[4], ARGV[5] == 'tree'
 local skip = #prefix
+local find, byte = string.find, string.byte
 
 local function ours(key)
-  if string.sub(key, 1, skip) ~= prefix then return false end
+  if find(key, prefix, 1, true) ~= 1 then return false end
   if not tree then return true end
-  local separator = string.sub(key, skip + 1, skip + 1)
-  if separator == ':' then return true end
-  if separator ~= '/' then return false end
-  local colon = string.find(key, ':', skip + 2, true)
+  local separator = byte(key, skip + 1)
+  if separator == 58 then return true end
+  if separator ~= 47 then return false end
+  local colon = find(key, ':', skip + 2, true)
   if not colon then return false end
   local path = string.sub(key, skip + 1, colon)
-  if string.find(path, '//', 1, true) or string.find(path, '/:', 1, true) then return false end
+  if find(path, '//', 1, true) or find(path, '/:', 1, true) then return false end
   path = string.gsub(string.gsub(string.gsub(path, '%%25', '_'), '%%2F', '_'), '%%3A', '_')
-  return not string.find(path, '%', 1, true)
+  return not find(path, '%', 1, true)
 end
 
-local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
-local doomed, removed = {}, 0
-for _, key in ipairs(page[2]) do
-  if ours(key) then
-    doomed[#doomed + 1] = key
-    if #doomed == 1000 then
-      removed = removed + redis.call('UNLINK', unpack(doomed))
-      doomed = {}
+local cursor, count = ARGV[1], tonumber(ARGV[3])
+local walked, removed = 0, 0
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+  local doomed = {}
+  for _, key in ipairs(page[2]) do
+    if ours(key) then
+      doomed[#doomed + 1] = key
+      if #doomed == 1000 then
+        removed = removed + redis.call('UNLINK', unpack(doomed))
+        doomed = {}
+      end
     end
   end
-end
-if #doomed > 0 then removed = removed + redis.call('UNLINK', unpack(doomed)) end
-return {page[1], removed}
+  if #doomed > 0 then removed = removed + redis.call('UNLINK', unpack(doomed)) end
+  cursor, walked = page[1], walked + count
+until cursor == '0' or removed >= count / 10 or walked >= count * 4
+return {cursor, removed}
 ",
 }
