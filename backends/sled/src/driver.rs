@@ -3,20 +3,24 @@
 use std::fs::OpenOptions;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use fs2::FileExt;
-use larder_core::Result;
+use larder_core::{Error, ErrorKind, Result};
 
 use crate::error::SledError;
+use crate::health::Health;
 use crate::index::ExpiryIndex;
+use crate::large::LargeValues;
 use crate::records::Records;
+use crate::tree::Tree;
 
 /// The trees' names end with the version of what is in them.
 const RECORDS: &str = "larder.records.1";
 const EXPIRY_INDEX: &str = "larder.expiry.1";
+const LARGE_VALUES: &str = "larder.large.1";
 
 /// The file that sled locks.
 const DATA_FILE: &str = "db";
@@ -26,115 +30,103 @@ const DATA_FILE: &str = "db";
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(1);
 
-/// Why the store does no more work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broken {
-    Panicked,
-    FlushStuck,
-}
-
-impl Broken {
-    fn error(self) -> SledError {
-        match self {
-            Self::Panicked => SledError::Panicked,
-            Self::FlushStuck => SledError::FlushStuck,
-        }
-    }
-}
-
 /// One opened database.
 pub(crate) struct Driver {
     records: Records,
     db: sled::Db,
     directory: PathBuf,
-    /// 0, or 1 + the reason.
-    broken: AtomicU8,
+    health: Arc<Health>,
 }
 
 impl Driver {
     /// Opens or creates the database in `directory`.
-    pub(crate) fn open(directory: &Path, cache_capacity: u64) -> Result<Self, SledError> {
+    pub(crate) fn open(directory: &Path, cache_capacity: u64) -> Result<Self> {
+        let health = Arc::<Health>::default();
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = sled::Config::new()
-                .path(directory)
-                .cache_capacity(cache_capacity)
-                // sled's own flushing thread, when it panics, makes dropping the database hang;
-                // flushing is done by `Flusher`.
-                .flush_every_ms(None)
-                .open()?;
-            let records = db.open_tree(RECORDS)?;
-            let index = ExpiryIndex::new(db.open_tree(EXPIRY_INDEX)?);
-            Ok((db, Records::new(records, index)))
+            let db = open_database(directory, cache_capacity).map_err(SledError::from)?;
+            let open = |name| Tree::open(&db, name, &health).map_err(SledError::from);
+            let records = Records {
+                tree: open(RECORDS)?,
+                index: ExpiryIndex::new(open(EXPIRY_INDEX)?),
+                large: LargeValues::new(open(LARGE_VALUES)?),
+            };
+            records.recover()?;
+            Ok((db, records))
         }));
-        let failed = match opened {
+        let failed: Error = match opened {
             Ok(Ok((db, records))) => {
                 let directory = directory.to_owned();
-                return Ok(Self { records, db, directory, broken: AtomicU8::new(0) });
+                return Ok(Self { records, db, directory, health });
             }
-            Ok(Err(error)) => SledError::Driver(error),
-            Err(_) => SledError::Panicked,
+            Ok(Err(error)) => error,
+            Err(_) => health.panicked(),
         };
-        if !failed.is_locked() {
+        if failed.kind() != ErrorKind::Locked {
             await_unlocked(&directory.join(DATA_FILE));
         }
         Err(failed)
     }
 
-    /// Runs a step on the records; once sled has panicked, every step is refused.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Runs a step on the records; once sled has failed for good, every step is refused.
+    #[inline]
     pub(crate) fn run<T>(&self, step: impl FnOnce(&Records) -> Result<T>) -> Result<T> {
-        if let Some(broken) = self.broken() {
-            return Err(broken.error().into());
-        }
+        self.health.check()?;
         match catch_unwind(AssertUnwindSafe(|| step(&self.records))) {
             Ok(result) => result,
-            Err(_) => Err(self.break_down(Broken::Panicked).into()),
+            Err(_) => Err(self.health.panicked()),
         }
+    }
+
+    /// Tells whether values wait for being removed.
+    pub(crate) fn has_discarded(&self) -> bool {
+        self.records.large.has_discarded()
     }
 
     /// Writes everything that was set so far to the operating system, and waits until it took it.
-    pub(crate) fn flush(&self) -> Result<(), SledError> {
-        if let Some(broken) = self.broken() {
-            return Err(broken.error());
-        }
-        match catch_unwind(AssertUnwindSafe(|| self.db.flush())) {
-            Ok(result) => result.map(drop).map_err(SledError::from),
-            Err(_) => Err(self.break_down(Broken::Panicked)),
-        }
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.run(|_| self.db.flush().map(drop).map_err(|error| SledError::from(error).into()))
     }
 
-    /// The error that made sled stop writing, if there is one.
-    pub(crate) fn write_error(&self) -> Option<sled::Error> {
-        self.db.context.global_error().err()
-    }
-
-    /// Tells whether, and why, the store does no more work.
-    pub(crate) fn broken(&self) -> Option<Broken> {
-        match self.broken.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(Broken::Panicked),
-            _ => Some(Broken::FlushStuck),
-        }
-    }
-
-    /// Refuses all further work; the first reason stays.
-    pub(crate) fn break_down(&self, broken: Broken) -> SledError {
-        let code = if broken == Broken::Panicked { 1 } else { 2 };
-        let _ = self.broken.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
-        self.broken().unwrap_or(broken).error()
+    /// Tells whether sled knows that it can write no more.
+    pub(crate) fn has_write_error(&self) -> bool {
+        self.db.context.global_error().is_err()
     }
 
     /// Writes what is left, drops the database, and waits until its file can be locked again.
-    pub(crate) fn close(self) -> Result<(), SledError> {
-        let flushed = if self.broken().is_some() { Ok(()) } else { self.flush() };
+    pub(crate) fn close(self) -> Result<()> {
+        let last_words = self.health.check().is_ok().then(|| {
+            self.run(|records| {
+                records.large.collect()?;
+                records.large.mark_clean()
+            })?;
+            self.flush()
+        });
+        if !self.health.can_be_dropped() {
+            // Dropping it would never end; so it stays, and so does its lock.
+            std::mem::forget(self);
+            return Err(SledError::CloseStuck.into());
+        }
         let file = self.directory.join(DATA_FILE);
-        let Self { records, db, .. } = self;
-        let dropped = catch_unwind(AssertUnwindSafe(move || {
-            drop(records);
-            drop(db);
-        }));
+        let health = Arc::clone(&self.health);
+        let dropped = catch_unwind(AssertUnwindSafe(move || drop(self)));
         await_unlocked(&file);
-        flushed.and(dropped.map_err(|_| SledError::Panicked))
+        dropped.map_err(|_| health.panicked())?;
+        last_words.unwrap_or(Ok(()))
     }
+}
+
+fn open_database(directory: &Path, cache_capacity: u64) -> sled::Result<sled::Db> {
+    sled::Config::new()
+        .path(directory)
+        .cache_capacity(cache_capacity)
+        // sled's own flushing thread, when it panics, makes dropping the database hang; flushing is
+        // done by `Flusher`.
+        .flush_every_ms(None)
+        .open()
 }
 
 /// Waits until nobody holds the lock on sled's file, or patience ends.

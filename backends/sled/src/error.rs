@@ -7,10 +7,8 @@ use larder_core::{Error, ErrorKind};
 pub(crate) enum SledError {
     /// What sled itself reports.
     Driver(sled::Error),
-    /// sled panicked, now or in an earlier call; the store does no more work.
+    /// A step panicked outside the wall around sled: a defect of ours.
     Panicked,
-    /// A flush neither ended nor failed.
-    FlushStuck,
     /// The database was not dropped within the time that closing takes; its path stays locked.
     CloseStuck,
     /// The store was closed, and its driver is gone.
@@ -57,14 +55,7 @@ impl From<SledError> for Error {
                 text(ErrorKind::Locked, "another store has the path open")
             }
             SledError::Driver(error) => from_driver(error),
-            SledError::Panicked => text(
-                ErrorKind::Corrupt,
-                "sled panicked, its files may be damaged; the store does no more work",
-            ),
-            SledError::FlushStuck => text(
-                ErrorKind::Unavailable,
-                "sled stopped writing to disk; the store does no more work",
-            ),
+            SledError::Panicked => text(ErrorKind::Internal, "a blocking step panicked"),
             SledError::CloseStuck => text(
                 ErrorKind::Internal,
                 "sled did not stop; the path may stay locked until the process ends",

@@ -18,7 +18,7 @@ use std::time::Duration;
 use larder_core::{Error, Result};
 
 use crate::claim::Claim;
-use crate::driver::{Broken, Driver};
+use crate::driver::Driver;
 use crate::error::SledError;
 
 /// How long a write that nobody waits for may stay in memory.
@@ -29,8 +29,6 @@ const POLL: Duration = Duration::from_millis(100);
 const STUCK_AFTER: u32 = 600;
 /// How long closing waits for the database to be dropped.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(90);
-/// The same for a database that is known to be broken.
-const BROKEN_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a closing thread looks whether it has the database to itself.
 const SHARED_POLL: Duration = Duration::from_millis(1);
 
@@ -125,8 +123,8 @@ impl Flusher {
     }
 
     /// Blocks until the database is dropped, at most until patience ends.
-    pub(crate) fn await_end(&self, broken: bool) -> Result<()> {
-        let patience = if broken { BROKEN_PATIENCE } else { CLOSE_PATIENCE };
+    pub(crate) fn await_end(&self, patient: bool) -> Result<()> {
+        let patience = if patient { CLOSE_PATIENCE } else { Duration::ZERO };
         let (mut state, _) = self
             .0
             .over
@@ -146,12 +144,12 @@ impl Shared {
     }
 
     /// Notes how a flush went, and wakes those who wait.
-    fn settle(&self, number: u64, result: Result<(), SledError>) {
+    fn settle(&self, number: u64, result: Result<()>) {
         let mut state = self.lock();
         match result {
             Ok(()) => state.done = number,
             Err(error) => {
-                state.failed.get_or_insert_with(|| error.into());
+                state.failed.get_or_insert(error);
             }
         }
         let waiting = std::mem::take(&mut state.waiting);
@@ -211,7 +209,7 @@ fn close(driver: Arc<Driver>) -> Result<()> {
     let mut driver = driver;
     for _ in 0..CLOSE_PATIENCE.as_millis() / SHARED_POLL.as_millis() {
         driver = match Arc::try_unwrap(driver) {
-            Ok(driver) => return driver.close().map_err(Error::from),
+            Ok(driver) => return driver.close(),
             // The watching thread looks at it now and then.
             Err(shared) => shared,
         };
@@ -226,11 +224,13 @@ fn watch(shared: &Shared, driver: &Weak<Driver>) {
         while !has_ended(shared, number) {
             looks += 1;
             let Some(driver) = driver.upgrade() else { break };
-            if driver.write_error().is_some() {
+            if let Err(error) = driver.health().check() {
+                shared.settle(number, Err(error));
+            } else if driver.has_write_error() {
                 // It fails at once, and in failing wakes the one that sled forgot.
                 let _ = driver.flush();
             } else if looks == STUCK_AFTER {
-                shared.settle(number, Err(driver.break_down(Broken::FlushStuck)));
+                shared.settle(number, Err(driver.health().flush_stuck()));
             }
         }
     }

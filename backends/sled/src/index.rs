@@ -7,11 +7,11 @@
 //! A record with a deadline always has its entry, which is written first. An entry may be stale;
 //! purging reads the record itself before it removes anything (`E6`).
 
-use std::ops::Bound;
-
 use chrono::{DateTime, Utc};
-use larder_core::Deadline;
-use sled::Tree;
+use larder_core::{Deadline, Result};
+use sled::IVec;
+
+use crate::tree::Tree;
 
 /// A slot is 2^23 µs, 8.4 s.
 const SLOT_BITS: u32 = 23;
@@ -47,37 +47,29 @@ impl ExpiryIndex {
         Self(tree)
     }
 
-    pub(crate) fn insert(&self, slot: Slot, physical: &[u8]) -> sled::Result<()> {
-        self.0.insert(slot.entry(physical), &[]).map(drop)
+    pub(crate) fn insert(&self, slot: Slot, physical: &[u8]) -> Result<()> {
+        self.0.insert(&slot.entry(physical), IVec::default()).map(drop)
     }
 
-    pub(crate) fn contains(&self, slot: Slot, physical: &[u8]) -> sled::Result<bool> {
-        self.0.contains_key(slot.entry(physical))
+    pub(crate) fn contains(&self, slot: Slot, physical: &[u8]) -> Result<bool> {
+        self.0.contains(&slot.entry(physical))
     }
 
-    pub(crate) fn remove(&self, slot: Slot, physical: &[u8]) -> sled::Result<()> {
-        self.0.remove(slot.entry(physical)).map(drop)
+    pub(crate) fn remove(&self, slot: Slot, physical: &[u8]) -> Result<()> {
+        self.0.remove(&slot.entry(physical)).map(drop)
     }
 
     /// The entries from `from` on (all, when it is empty) whose slot began at `now` or before, each
     /// as slot, physical key and the entry itself.
-    pub(crate) fn due(
-        &self,
-        from: &[u8],
-        now: DateTime<Utc>,
-    ) -> impl Iterator<Item = sled::Result<Due>> {
+    pub(crate) fn due(&self, from: &[u8], now: DateTime<Utc>) -> impl Iterator<Item = Result<Due>> {
         let end = Slot((now.timestamp_micros() >> SLOT_BITS) + 1).to_bytes();
-        let range = if from < &end[..] {
-            self.0.range::<&[u8], _>((Bound::Included(from), Bound::Excluded(&end[..])))
-        } else {
-            self.0.range::<&[u8], _>((Bound::Included(from), Bound::Excluded(from)))
-        };
+        let range = self.0.range(from, Some(&end));
         range.map(|entry| entry.map(|(entry, _)| Due(entry)))
     }
 }
 
 /// An entry whose slot has begun.
-pub(crate) struct Due(sled::IVec);
+pub(crate) struct Due(IVec);
 
 impl Due {
     /// The entry as it is kept.
@@ -94,6 +86,8 @@ impl Due {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn at(micros: i64) -> DateTime<Utc> {
@@ -112,7 +106,7 @@ mod tests {
     fn an_entry_is_due_from_the_start_of_its_slot_so_never_after_the_deadline() {
         let directory = tempfile::tempdir().unwrap();
         let db = sled::Config::new().path(directory.path()).flush_every_ms(None).open().unwrap();
-        let index = ExpiryIndex::new(db.open_tree("index").unwrap());
+        let index = ExpiryIndex::new(Tree::open(&db, "index", &Arc::default()).unwrap());
         let deadline = Deadline::from_micros((5 << SLOT_BITS) + 7);
         index.insert(Slot::of(deadline), b"k").unwrap();
         let due = |now| index.due(&[], now).map(Result::unwrap).count();

@@ -14,8 +14,6 @@
 //! another unless it is its ancestor (`N1`). The own keys of a namespace are one range, in the
 //! order of their bytes; the namespace with all its descendants is another.
 
-use std::ops::Bound;
-
 use larder_core::{MAX_SEGMENT_LEN, Namespace};
 
 const OWN: u8 = 0;
@@ -110,17 +108,6 @@ impl KeyRange {
             self.from = from;
         }
         self
-    }
-
-    /// The range as sled takes it.
-    pub(crate) fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
-        let end = self.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        (Bound::Included(&self.from), end)
-    }
-
-    /// Tells whether no key can lie in the range.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.end.as_ref().is_some_and(|end| *end <= self.from)
     }
 }
 
@@ -220,7 +207,6 @@ mod tests {
         assert_eq!(past(b"ab"), Some(b"ac".to_vec()));
         assert_eq!(past(&[1, 255, 255]), Some(vec![2]));
         assert_eq!(past(&[]), None);
-        assert!(KeyRange::below(b"a").starting_at(b"b".to_vec()).is_empty());
         assert_eq!(KeyRange::below(b"b").starting_at(b"a".to_vec()), KeyRange::below(b"b"));
     }
 }

@@ -6,13 +6,17 @@ mod config;
 mod driver;
 mod error;
 mod flush;
+mod health;
 mod index;
 mod keyspace;
+mod large;
 mod path;
 mod record;
 mod records;
+mod scans;
 mod shared;
 mod store;
+mod tree;
 
 pub use config::SledStoreBuilder;
 pub use store::SledStore;

@@ -1,26 +1,34 @@
-//! The bytes of one record: a [`StorageObject`](larder_core::StorageObject) (`R1`).
+//! The bytes of one record: a [`StorageObject`](larder_core::StorageObject) (`R1`), or, for a value
+//! that is kept in chunks, the same with the fields `chunks` and `len` in place of `data`.
 //!
-//! What we write ourselves has one shape, which is read in a few comparisons; everything else goes
-//! through the general reader. Records are read on every call, so the difference counts.
-
-use std::ops::Range;
+//! What we write ourselves has few shapes, and the most frequent one is read in a few comparisons;
+//! everything else goes through the general reader. Records are read on every call, so the
+//! difference counts.
 
 use chrono::{DateTime, Utc};
-use larder_core::{Bytes, Deadline, ErrorKind, RecordReader, Result, write_expires_at};
+use larder_core::{Deadline, ErrorKind, RecordReader, Result, write_expires_at};
 use sled::IVec;
+
+use crate::large::Chunked;
 
 const BEFORE_EXPIRY: &[u8] = b"\x82\xaaexpires_at";
 const BEFORE_DATA: &[u8] = b"\xa4data";
 
-/// The largest value that is copied out of sled's buffer; sharing the buffer costs about the same
-/// then, and touches a counter that all readers of the record share.
-const COPIED: usize = 1024;
+const BEFORE_CHUNKS: &[u8] = b"\xa6chunks\xcf";
+const BEFORE_LEN: &[u8] = b"\xa3len\xcf";
 
 /// What a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'r> {
-    pub(crate) data: &'r [u8],
+    pub(crate) body: Body<'r>,
     pub(crate) expires_at: Option<Deadline>,
+}
+
+/// The value of a record, or where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body<'r> {
+    Inline(&'r [u8]),
+    Chunked(Chunked),
 }
 
 impl<'r> Record<'r> {
@@ -69,33 +77,52 @@ impl<'r> Record<'r> {
             }
             _ => return None,
         };
-        (data.len() as u64 == len).then_some(Self { data, expires_at })
+        (data.len() as u64 == len).then_some(Self { body: Body::Inline(data), expires_at })
     }
 
     #[cold]
     fn read_any(bytes: &'r [u8]) -> Result<Self> {
         let mut reader = RecordReader::new(bytes)?;
-        let (mut expires_at, mut data) = (None, None);
+        let (mut expires_at, mut data, mut set, mut len) = (None, None, None, None);
         while let Some(field) = reader.next_field()? {
             match field {
                 "expires_at" => expires_at = Some(reader.expires_at()?),
                 "data" => data = Some(reader.bin()?),
+                "chunks" => set = Some(reader.uint()?),
+                "len" => len = Some(reader.uint()?),
                 _ => reader.skip()?,
             }
         }
         reader.finish()?;
-        match (expires_at, data) {
-            (Some(expires_at), Some(data)) => {
-                Ok(Self { data: &bytes[data], expires_at: expires_at.map(Deadline::at) })
-            }
-            _ => Err(ErrorKind::Corrupt.into()),
-        }
+        let body = match (data, set, len) {
+            (Some(data), None, None) => Body::Inline(&bytes[data]),
+            (None, Some(set), Some(len)) => Body::Chunked(Chunked { set, len }),
+            _ => return Err(ErrorKind::Corrupt.into()),
+        };
+        let expires_at = expires_at.ok_or(ErrorKind::Corrupt)?.map(Deadline::at);
+        Ok(Self { body, expires_at })
     }
 
     /// Tells whether the record has expired.
     #[inline]
     pub(crate) fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|deadline| is_past(deadline, now))
+    }
+
+    /// Where the value is, if it is not in the record.
+    pub(crate) fn chunked(&self) -> Option<Chunked> {
+        match self.body {
+            Body::Inline(_) => None,
+            Body::Chunked(chunked) => Some(chunked),
+        }
+    }
+
+    /// The bytes of the record.
+    pub(crate) fn write(&self) -> IVec {
+        match self.body {
+            Body::Inline(data) => write_inline(data, self.expires_at),
+            Body::Chunked(chunked) => write_chunked(chunked, self.expires_at),
+        }
     }
 }
 
@@ -117,22 +144,20 @@ fn deadline(seconds: u64, nanos: u64) -> Option<Deadline> {
     (micros <= Deadline::MAX.as_micros()).then(|| Deadline::from_micros(micros))
 }
 
-/// The bytes of a record.
-pub(crate) fn write(data: &[u8], expires_at: Option<Deadline>) -> IVec {
+fn write_inline(data: &[u8], expires_at: Option<Deadline>) -> IVec {
     let mut out = Vec::with_capacity(BEFORE_EXPIRY.len() + 10 + BEFORE_DATA.len() + 5 + data.len());
     out.extend_from_slice(BEFORE_EXPIRY);
     write_expires_at(&mut out, expires_at.map(Deadline::to_datetime));
     out.extend_from_slice(BEFORE_DATA);
-    let len = data.len() as u64;
-    match (u8::try_from(len), u16::try_from(len)) {
+    match (u8::try_from(data.len()), u16::try_from(data.len())) {
         (Ok(len), _) => out.extend_from_slice(&[0xc4, len]),
         (_, Ok(len)) => {
             out.push(0xc5);
             out.extend_from_slice(&len.to_be_bytes());
         }
         _ => {
-            // The store takes no value that does not fit.
-            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            // Values of this size are kept in chunks.
+            let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
             out.push(0xc6);
             out.extend_from_slice(&len.to_be_bytes());
         }
@@ -141,31 +166,14 @@ pub(crate) fn write(data: &[u8], expires_at: Option<Deadline>) -> IVec {
     out.into()
 }
 
-/// A live value, as it is handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Live {
-    pub(crate) value: Bytes,
-    pub(crate) expires_at: Option<Deadline>,
-}
-
-impl Live {
-    /// The value of a record that was read from `bytes`.
-    #[inline]
-    pub(crate) fn of(bytes: &IVec, record: Record<'_>) -> Self {
-        let value = if record.data.len() <= COPIED {
-            Bytes::copy_from_slice(record.data)
-        } else {
-            // sled keeps each record in a buffer of its own, so nothing else is kept alive (`S1`).
-            Bytes::from_owner(bytes.clone()).slice(range_in(bytes, record.data))
-        };
-        Self { value, expires_at: record.expires_at }
-    }
-}
-
-/// Where `part`, the data of a record, lies: at the end.
-fn range_in(whole: &[u8], part: &[u8]) -> Range<usize> {
-    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
-    start..start + part.len()
+fn write_chunked(chunked: Chunked, expires_at: Option<Deadline>) -> IVec {
+    let mut out = b"\x83\xaaexpires_at".to_vec();
+    write_expires_at(&mut out, expires_at.map(Deadline::to_datetime));
+    out.extend_from_slice(BEFORE_CHUNKS);
+    out.extend_from_slice(&chunked.set.to_be_bytes());
+    out.extend_from_slice(BEFORE_LEN);
+    out.extend_from_slice(&chunked.len.to_be_bytes());
+    out.into()
 }
 
 #[cfg(test)]
@@ -191,24 +199,38 @@ mod tests {
         std::iter::once(None).chain(some).collect()
     }
 
+    fn inline(data: &[u8], expires_at: Option<Deadline>) -> Record<'_> {
+        Record { body: Body::Inline(data), expires_at }
+    }
+
     #[test]
     fn records_are_storage_objects_to_the_byte() {
         for expires_at in moments() {
             for len in [0, 1, 255, 256, 65_535, 65_536] {
                 let data = vec![7; len];
-                let written = write(&data, expires_at);
+                let written = inline(&data, expires_at).write();
                 let object =
                     StorageObject::new(data.clone(), expires_at.map(Deadline::to_datetime));
                 assert_eq!(written, &*object.to_bytes());
-                assert_eq!(Record::read(&written).unwrap(), Record { data: &data, expires_at });
+                assert_eq!(Record::read(&written).unwrap(), inline(&data, expires_at));
             }
+        }
+    }
+
+    #[test]
+    fn records_in_chunks_come_back() {
+        for expires_at in moments() {
+            let body = Body::Chunked(Chunked { set: u64::MAX - 3, len: 7_000_000 });
+            let record = Record { body, expires_at };
+            assert_eq!(Record::read(&record.write()).unwrap(), record);
+            assert_eq!(Record::read_own(&record.write()), None);
         }
     }
 
     #[test]
     fn both_readers_agree_on_what_the_short_one_takes() {
         let mut records: Vec<Vec<u8>> =
-            moments().into_iter().map(|at| write(b"value", at).to_vec()).collect();
+            moments().into_iter().map(|at| inline(b"value", at).write().to_vec()).collect();
         // Nanoseconds that are no whole microseconds, too many, and beyond the last year.
         for packed in [1 << 34 | 5, 999_999_999 << 34, 1_000_000_000 << 34, 0x3_ffff_ffff] {
             let mut record = b"\x82\xaaexpires_at\xd7\xff".to_vec();
@@ -234,29 +256,22 @@ mod tests {
     #[test]
     fn foreign_orders_are_read_and_garbage_is_corrupt() {
         let swapped = b"\x83\xa4data\xc4\x01v\xa1x\x01\xaaexpires_at\xc0";
-        assert_eq!(Record::read(swapped).unwrap(), Record { data: b"v", expires_at: None });
-        for garbage in [&b""[..], b"x", b"\x81\xa4data\xc4\x01v", b"\x82\xaaexpires_at\xc0"] {
+        assert_eq!(Record::read(swapped).unwrap(), inline(b"v", None));
+        let both = b"\x84\xaaexpires_at\xc0\xa4data\xc4\x00\xa6chunks\x01\xa3len\x01";
+        let half = b"\x82\xaaexpires_at\xc0\xa6chunks\x01";
+        let garbage = [&b""[..], b"x", b"\x81\xa4data\xc4\x01v", b"\x82\xaaexpires_at\xc0"];
+        for garbage in garbage.into_iter().chain([&both[..], half]) {
             assert_eq!(Record::read(garbage).unwrap_err().kind(), ErrorKind::Corrupt);
         }
     }
 
     #[test]
-    fn values_of_any_size_come_out_whole() {
-        for len in [0, 1, COPIED, COPIED + 1, 100_000] {
-            let data: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
-            let bytes = write(&data, None);
-            let live = Live::of(&bytes, Record::read(&bytes).unwrap());
-            assert_eq!(live.value, data);
-        }
-    }
-
-    #[test]
     fn a_record_dies_at_its_deadline_and_not_a_nanosecond_before() {
-        let record = Record { data: b"", expires_at: Some(Deadline::from_micros(10)) };
+        let record = inline(b"", Some(Deadline::from_micros(10)));
         let deadline = Deadline::from_micros(10).to_datetime();
         assert!(record.is_expired(deadline));
         assert!(!record.is_expired(deadline - chrono::TimeDelta::nanoseconds(1)));
-        let early = Record { data: b"", expires_at: Some(Deadline::from_micros(-10)) };
+        let early = inline(b"", Some(Deadline::from_micros(-10)));
         let deadline = Deadline::from_micros(-10).to_datetime();
         assert!(early.is_expired(deadline));
         assert!(!early.is_expired(deadline - chrono::TimeDelta::nanoseconds(1)));

@@ -1,29 +1,72 @@
-//! What the store does to records, in terms of sled's trees; everything here runs to its end on the
-//! thread that calls it.
+//! What the store does to one record at a time; everything here runs to its end on the thread that
+//! calls it.
 
 use chrono::{DateTime, Utc};
-use larder_core::{Condition, Deadline, Error, Expiry, Resolved, Result, SetOptions};
-use sled::{IVec, Tree};
+use larder_core::{
+    Bytes, Condition, Deadline, Error, ErrorKind, ExpiresIn, Expiry, Resolved, Result, SetOptions,
+};
+use sled::IVec;
 
-use crate::error::SledError;
 use crate::index::{ExpiryIndex, Slot};
-use crate::keyspace::{self, KeyRange};
-use crate::record::{self, Live, Record};
+use crate::large::{Chunked, LargeValues};
+use crate::record::{Body, Record};
+use crate::tree::Tree;
 
-/// The tree of records, and the index of their deadlines.
+/// The most bytes of key and value together that are kept in one record: twenty such records stay
+/// below sled's limit for a page.
+const INLINE: usize = 5_800;
+
+/// The tree of records, the index of their deadlines, and the values that are too large for a record.
 ///
 /// A write that gives a record a deadline goes: entry, record, entry again if that has vanished
 /// meanwhile, then the entry of the deadline that was replaced is removed, and put back should the
 /// record have come to need it meanwhile. So a record with a deadline never stays without an entry,
 /// whoever writes at the same time, and a crash in between leaves at worst a stale entry.
-#[derive(Clone)]
 pub(crate) struct Records {
-    tree: Tree,
-    index: ExpiryIndex,
+    pub(crate) tree: Tree,
+    pub(crate) index: ExpiryIndex,
+    pub(crate) large: LargeValues,
+}
+
+/// A live value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Live {
+    pub(crate) value: Bytes,
+    pub(crate) expires_at: Option<Deadline>,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// Nothing, or a record that has expired.
+    Missing,
+    Live(Live),
+    /// A value of more bytes than were asked for.
+    TooLarge,
+}
+
+impl Got {
+    /// The live value.
+    pub(crate) fn live(self) -> Option<Live> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Missing | Self::TooLarge => None,
+        }
+    }
+}
+
+/// How a change of expiry goes about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renewal {
+    pub(crate) expiry: Expiry,
+    /// Only a record that has an expiry is changed (`E4`).
+    pub(crate) only_with_expiry: bool,
+    /// The value is given too.
+    pub(crate) with_value: bool,
 }
 
 /// What lies under a key, at one moment.
-enum Current<'r> {
+pub(crate) enum Current<'r> {
     /// Nothing, or a record that has expired.
     Absent,
     Live(Record<'r>),
@@ -32,7 +75,7 @@ enum Current<'r> {
 }
 
 impl<'r> Current<'r> {
-    fn of(bytes: Option<&'r IVec>, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of(bytes: Option<&'r IVec>, now: DateTime<Utc>) -> Self {
         match bytes.map(|bytes| Record::read(bytes)) {
             None => Self::Absent,
             Some(Ok(record)) if record.is_expired(now) => Self::Absent,
@@ -41,16 +84,8 @@ impl<'r> Current<'r> {
         }
     }
 
-    fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
-    }
-
-    fn meets(&self, condition: &Condition) -> bool {
-        match self {
-            Self::Absent => condition.holds(None),
-            Self::Live(record) => condition.holds(Some(record.data)),
-            Self::Corrupt => !matches!(condition, Condition::Absent | Condition::Matches(_)),
-        }
     }
 
     fn expires_at(&self) -> Option<Deadline> {
@@ -61,46 +96,49 @@ impl<'r> Current<'r> {
     }
 }
 
-/// What a change of expiry found, and whether it wrote.
-pub(crate) struct Renewal {
-    /// The record as it is now; `None` when there is no live one.
-    pub(crate) live: Option<Live>,
-    pub(crate) wrote: bool,
-}
-
-/// How far a slice of a removal went.
-pub(crate) struct Slice {
-    /// How many live (or, when purging, expired) records it removed.
-    pub(crate) removed: u64,
-    /// Where the next slice begins; `None` at the end.
-    pub(crate) next: Option<Vec<u8>>,
-}
-
 impl Records {
-    pub(crate) fn new(tree: Tree, index: ExpiryIndex) -> Self {
-        Self { tree, index }
-    }
-
-    pub(crate) fn raw(&self, physical: &[u8]) -> Result<Option<IVec>> {
-        self.tree.get(physical).map_err(driver)
-    }
-
-    #[cfg(feature = "test-util")]
-    pub(crate) fn plant(&self, physical: &[u8], bytes: &[u8]) -> Result<()> {
-        self.tree.insert(physical, bytes).map(drop).map_err(driver)
-    }
-
-    /// Reads a record, unless it is missing or past its deadline, and gives what `take` makes of it.
+    /// Reads a value of at most `most` bytes.
     #[inline]
-    pub(crate) fn get<T>(
+    pub(crate) fn get(
         &self,
         physical: &[u8],
-        is_past: impl FnOnce(Deadline) -> bool,
-        take: impl FnOnce(&IVec, Record<'_>) -> T,
-    ) -> Result<Option<T>> {
-        let Some(bytes) = self.raw(physical)? else { return Ok(None) };
-        let record = Record::read(&bytes)?;
-        Ok(if record.expires_at.is_some_and(is_past) { None } else { Some(take(&bytes, record)) })
+        is_past: impl Fn(Deadline) -> bool,
+        most: u64,
+    ) -> Result<Got> {
+        loop {
+            let Some(bytes) = self.tree.get(physical)? else { return Ok(Got::Missing) };
+            let Record { body, expires_at } = Record::read(&bytes)?;
+            if expires_at.is_some_and(&is_past) {
+                return Ok(Got::Missing);
+            }
+            let value = match body {
+                Body::Inline(data) => Bytes::copy_from_slice(data),
+                Body::Chunked(chunked) if chunked.len > most => return Ok(Got::TooLarge),
+                Body::Chunked(chunked) => match self.value_of(physical, &bytes, chunked)? {
+                    Some(value) => value,
+                    None => continue,
+                },
+            };
+            return Ok(Got::Live(Live { value, expires_at }));
+        }
+    }
+
+    /// How long a record still lives.
+    pub(crate) fn expires_in(&self, physical: &[u8], now: DateTime<Utc>) -> Result<ExpiresIn> {
+        let Some(bytes) = self.tree.get(physical)? else { return Ok(ExpiresIn::Missing) };
+        Ok(ExpiresIn::until(Record::read(&bytes)?.expires_at, now))
+    }
+
+    /// The value that a record points to; `None` when the record was replaced meanwhile.
+    fn value_of(&self, physical: &[u8], record: &IVec, chunked: Chunked) -> Result<Option<Bytes>> {
+        if let Some(value) = self.large.read(chunked)? {
+            return Ok(Some(value));
+        }
+        if self.tree.get(physical)?.as_ref() != Some(record) {
+            return Ok(None);
+        }
+        // Chunks are removed after the record.
+        Err(Error::new(ErrorKind::Corrupt, "the record's value is not there as a whole"))
     }
 
     /// Sets a value, and tells whether the condition held.
@@ -112,21 +150,89 @@ impl Records {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let resolved = options.expiry.resolve(now);
-        if options.condition == Condition::Any && resolved != Resolved::Keep {
-            self.replace(physical, New::of(value, resolved, None))?;
+        let mut body = None;
+        let set = self.try_set(physical, value, &options.condition, resolved, now, &mut body);
+        // Where the outcome is not known, it is left to the next opening.
+        if let (Ok(false), Some(Body::Chunked(chunked))) = (&set, body) {
+            self.large.discard(chunked)?;
+        }
+        set
+    }
+
+    fn try_set<'v>(
+        &self,
+        physical: &[u8],
+        value: &'v [u8],
+        condition: &Condition,
+        resolved: Resolved,
+        now: DateTime<Utc>,
+        body: &mut Option<Body<'v>>,
+    ) -> Result<bool> {
+        let mut body = || match *body {
+            Some(body) => Ok(body),
+            None => self.body(physical, value).inspect(|new| *body = Some(*new)),
+        };
+        let mut new = |kept| match Change::of(resolved, kept) {
+            Change::Remove => Ok(None),
+            Change::Write(expires_at) => body().map(|body| Some(Record { body, expires_at })),
+        };
+        if *condition == Condition::Any && resolved != Resolved::Keep {
+            self.replace(physical, new(None)?)?;
             return Ok(true);
         }
         loop {
-            let old = self.raw(physical)?;
+            let old = self.tree.get(physical)?;
             let current = Current::of(old.as_ref(), now);
-            if !current.meets(&options.condition) {
-                return Ok(false);
+            match self.meets(physical, old.as_ref(), &current, condition)? {
+                Some(true) => {}
+                Some(false) => return Ok(false),
+                None => continue,
             }
-            let new = New::of(value, resolved, current.expires_at());
+            let new = new(current.expires_at())?;
             if self.swap(physical, old.as_ref(), new)? {
                 return Ok(true);
             }
         }
+    }
+
+    /// What a new record will hold; a large value is written here.
+    fn body<'v>(&self, physical: &[u8], value: &'v [u8]) -> Result<Body<'v>> {
+        if physical.len() + value.len() <= INLINE {
+            return Ok(Body::Inline(value));
+        }
+        self.large.write(physical, value).map(Body::Chunked)
+    }
+
+    /// Tells whether a condition holds; `None` when the record was replaced meanwhile.
+    fn meets(
+        &self,
+        physical: &[u8],
+        bytes: Option<&IVec>,
+        current: &Current<'_>,
+        condition: &Condition,
+    ) -> Result<Option<bool>> {
+        let holds = match (current, condition) {
+            (Current::Absent, _) => condition.holds(None),
+            (Current::Corrupt, _) => {
+                !matches!(condition, Condition::Absent | Condition::Matches(_))
+            }
+            (Current::Live(Record { body: Body::Inline(data), .. }), _) => {
+                condition.holds(Some(data))
+            }
+            (
+                Current::Live(Record { body: Body::Chunked(chunked), .. }),
+                Condition::Matches(version),
+            ) => {
+                if chunked.len != version.as_bytes().len() as u64 {
+                    return Ok(Some(false));
+                }
+                let Some(bytes) = bytes else { return Ok(None) };
+                let value = self.value_of(physical, bytes, *chunked)?;
+                return Ok(value.map(|value| condition.holds(Some(&value))));
+            }
+            (Current::Live(_), _) => condition.holds(Some(&[])),
+        };
+        Ok(Some(holds))
     }
 
     /// Deletes a record, and tells whether it was live and the condition held.
@@ -136,267 +242,169 @@ impl Records {
         condition: &Condition,
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        match condition {
-            Condition::Any | Condition::Present => {
-                let old = self.replace(physical, None)?;
-                Ok(!Current::of(old.as_ref(), now).is_absent())
+        if matches!(condition, Condition::Any | Condition::Present) {
+            let old = self.replace(physical, None)?;
+            return Ok(!Current::of(old.as_ref(), now).is_absent());
+        }
+        loop {
+            let old = self.tree.get(physical)?;
+            let current = Current::of(old.as_ref(), now);
+            if current.is_absent() {
+                return Ok(false);
             }
-            // A key that is absent has nothing to delete.
-            Condition::Absent => Ok(false),
-            _ => loop {
-                let old = self.raw(physical)?;
-                if !Current::of(old.as_ref(), now).meets(condition) {
-                    return Ok(false);
-                }
-                if self.swap(physical, old.as_ref(), None)? {
-                    return Ok(true);
-                }
-            },
+            match self.meets(physical, old.as_ref(), &current, condition)? {
+                Some(true) => {}
+                Some(false) => return Ok(false),
+                None => continue,
+            }
+            if self.swap(physical, old.as_ref(), None)? {
+                return Ok(true);
+            }
         }
     }
 
-    /// Changes the expiry of a live record; with `only_with_expiry`, of one that has an expiry (`E4`).
-    pub(crate) fn change_expiry(
+    /// Changes the expiry of a live record, and tells whether that took a write; its value, if that
+    /// is wanted, may have at most `most` bytes, else nothing is done.
+    pub(crate) fn renew(
         &self,
         physical: &[u8],
-        expiry: Expiry,
-        only_with_expiry: bool,
+        renewal: Renewal,
         now: DateTime<Utc>,
-    ) -> Result<Renewal> {
-        let resolved = expiry.resolve(now);
+        most: u64,
+    ) -> Result<(Got, bool)> {
+        let resolved = renewal.expiry.resolve(now);
         loop {
-            let Some(old) = self.raw(physical)? else {
-                return Ok(Renewal { live: None, wrote: false });
-            };
+            let Some(old) = self.tree.get(physical)? else { return Ok((Got::Missing, false)) };
             let record = Record::read(&old)?;
             if record.is_expired(now) {
-                return Ok(Renewal { live: None, wrote: false });
+                return Ok((Got::Missing, false));
             }
-            let mut live = Live::of(&old, record);
-            let new = if only_with_expiry && record.expires_at.is_none() {
-                Some(New { data: record.data, expires_at: None })
-            } else {
-                New::of(record.data, resolved, record.expires_at)
+            // Before the write: as long as the record stays as it is, so does its value.
+            let value = match record.body {
+                _ if !renewal.with_value => Bytes::new(),
+                Body::Inline(data) => Bytes::copy_from_slice(data),
+                Body::Chunked(chunked) if chunked.len > most => return Ok((Got::TooLarge, false)),
+                Body::Chunked(chunked) => match self.value_of(physical, &old, chunked)? {
+                    Some(value) => value,
+                    None => continue,
+                },
             };
-            if new.as_ref().is_some_and(|new| new.expires_at == record.expires_at) {
-                return Ok(Renewal { live: Some(live), wrote: false });
-            }
-            if let Some(new) = &new {
-                live.expires_at = new.expires_at;
-            }
-            if self.swap(physical, Some(&old), new)? {
-                return Ok(Renewal { live: Some(live), wrote: true });
-            }
-        }
-    }
-
-    /// Walks up to `steps` records in order, and hands each live one's physical key to `visit`, which
-    /// says where to go on; gives where the next walk begins.
-    pub(crate) fn walk(
-        &self,
-        range: &KeyRange,
-        steps: usize,
-        now: DateTime<Utc>,
-        mut visit: impl FnMut(&[u8]) -> Walk,
-    ) -> Result<Option<Vec<u8>>> {
-        let mut range = range.clone();
-        let mut left = steps;
-        'seek: while !range.is_empty() {
-            for entry in self.tree.range::<&[u8], _>(range.bounds()) {
-                let (physical, record) = entry.map_err(driver)?;
-                if left == 0 {
-                    return Ok(Some(physical.to_vec()));
+            let mut live = Live { value, expires_at: record.expires_at };
+            let new = match Change::of(resolved, record.expires_at) {
+                _ if renewal.only_with_expiry && record.expires_at.is_none() => Some(record),
+                Change::Remove => None,
+                Change::Write(expires_at) => {
+                    live.expires_at = expires_at;
+                    Some(Record { expires_at, ..record })
                 }
-                left -= 1;
-                if matches!(Current::of(Some(&record), now), Current::Live(_)) {
-                    match visit(&physical) {
-                        Walk::On => {}
-                        Walk::Seek(Some(key)) => {
-                            range = range.starting_at(key);
-                            continue 'seek;
-                        }
-                        Walk::Seek(None) => return Ok(None),
-                        Walk::StopBefore(key) => return Ok(key),
-                        Walk::StopAfter => return Ok(Some(keyspace::successor(&physical))),
-                    }
-                }
-            }
-            break;
-        }
-        Ok(None)
-    }
-
-    /// Removes up to `steps` records of a range, and counts the live ones.
-    pub(crate) fn clear(
-        &self,
-        range: &KeyRange,
-        steps: usize,
-        now: DateTime<Utc>,
-    ) -> Result<Slice> {
-        let mut live = 0;
-        if range.is_empty() {
-            return Ok(Slice { removed: live, next: None });
-        }
-        for (step, entry) in self.tree.range::<&[u8], _>(range.bounds()).enumerate() {
-            let (physical, _) = entry.map_err(driver)?;
-            if step == steps {
-                return Ok(Slice { removed: live, next: Some(physical.to_vec()) });
-            }
-            let old = self.replace(&physical, None)?;
-            live += u64::from(!Current::of(old.as_ref(), now).is_absent());
-        }
-        Ok(Slice { removed: live, next: None })
-    }
-
-    /// Looks at up to `steps` due entries of the index, removes the records below `prefix` that have
-    /// expired and the entries that are stale, and counts the records (`E6`).
-    pub(crate) fn purge(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        steps: usize,
-        now: DateTime<Utc>,
-    ) -> Result<Slice> {
-        let mut removed = 0;
-        for (step, entry) in self.index.due(from, now).enumerate() {
-            let entry = entry.map_err(driver)?;
-            if step == steps {
-                return Ok(Slice { removed, next: Some(entry.as_bytes().to_vec()) });
-            }
-            if let Some((slot, physical)) = entry.parts()
-                && physical.starts_with(prefix)
-            {
-                removed += u64::from(self.purge_one(slot, physical, now)?);
-            }
-        }
-        Ok(Slice { removed, next: None })
-    }
-
-    fn purge_one(&self, slot: Slot, physical: &[u8], now: DateTime<Utc>) -> Result<bool> {
-        loop {
-            let old = self.raw(physical)?;
-            let expires_at = match old.as_ref().map(|bytes| Record::read(bytes)) {
-                None => None,
-                Some(Ok(record)) => record.expires_at,
-                // Damaged; whether it has expired is not known.
-                Some(Err(_)) => return Ok(false),
             };
-            match expires_at {
-                Some(deadline) if record::is_past(deadline, now) => {
-                    // The very bytes that were found expired, or nothing.
-                    if self.swap(physical, old.as_ref(), None)? {
-                        if Slot::of(deadline) != slot {
-                            self.forget(slot, physical)?;
-                        }
-                        return Ok(true);
-                    }
-                }
-                Some(deadline) if Slot::of(deadline) == slot => return Ok(false),
-                _ => {
-                    self.forget(slot, physical)?;
-                    return Ok(false);
-                }
+            let wrote = new != Some(record);
+            if !wrote || self.swap(physical, Some(&old), new)? {
+                return Ok((Got::Live(live), wrote));
             }
         }
     }
 
     /// Writes whatever was there before, and gives that.
-    fn replace(&self, physical: &[u8], new: Option<New<'_>>) -> Result<Option<IVec>> {
-        let slot = self.announce(physical, new.as_ref())?;
+    pub(crate) fn replace(&self, physical: &[u8], new: Option<Record<'_>>) -> Result<Option<IVec>> {
+        self.announce(physical, new)?;
         let old = match new {
-            Some(new) => self.tree.insert(physical, new.to_bytes()),
+            Some(record) => self.tree.insert(physical, record.write()),
             None => self.tree.remove(physical),
-        }
-        .map_err(driver)?;
-        self.settle(physical, old.as_ref(), slot)?;
+        }?;
+        self.settle(physical, old.as_ref(), new)?;
         Ok(old)
     }
 
     /// Writes if the very bytes `old` are there, and tells whether it did.
-    fn swap(&self, physical: &[u8], old: Option<&IVec>, new: Option<New<'_>>) -> Result<bool> {
-        let slot = self.announce(physical, new.as_ref())?;
-        let new = new.map(|new| new.to_bytes());
-        let swapped = self.tree.compare_and_swap(physical, old, new).map_err(driver)?.is_ok();
+    pub(crate) fn swap(
+        &self,
+        physical: &[u8],
+        old: Option<&IVec>,
+        new: Option<Record<'_>>,
+    ) -> Result<bool> {
+        self.announce(physical, new)?;
+        let swapped = self.tree.swap(physical, old, new.map(|record| record.write()))?;
         if swapped {
-            self.settle(physical, old, slot)?;
+            self.settle(physical, old, new)?;
         }
         Ok(swapped)
     }
 
     /// Writes the entry that a record is about to need.
-    fn announce(&self, physical: &[u8], new: Option<&New<'_>>) -> Result<Option<Slot>> {
-        let slot = new.and_then(|new| new.expires_at).map(Slot::of);
-        if let Some(slot) = slot {
-            self.index.insert(slot, physical).map_err(driver)?;
-        }
-        Ok(slot)
+    fn announce(&self, physical: &[u8], new: Option<Record<'_>>) -> Result<()> {
+        slot_of(new).map_or(Ok(()), |slot| self.index.insert(slot, physical))
     }
 
-    /// After a write: makes sure of the new record's entry, and removes the old one's.
-    fn settle(&self, physical: &[u8], old: Option<&IVec>, new: Option<Slot>) -> Result<()> {
-        let old = old.and_then(slot_of);
-        if old == new {
-            return Ok(());
-        }
-        if let Some(slot) = new {
-            // Whoever replaced an earlier record of the same slot may just have removed its entry.
-            if !self.index.contains(slot, physical).map_err(driver)? {
-                self.index.insert(slot, physical).map_err(driver)?;
+    /// After a write: makes sure of the new record's entry, and removes what only the old one needed.
+    fn settle(&self, physical: &[u8], old: Option<&IVec>, new: Option<Record<'_>>) -> Result<()> {
+        let old = old.and_then(|bytes| Record::read(bytes).ok());
+        let (old_slot, new_slot) = (slot_of(old), slot_of(new));
+        if old_slot != new_slot {
+            if let Some(slot) = new_slot {
+                // Whoever replaced an earlier record of this slot may just have removed its entry.
+                if !self.index.contains(slot, physical)? {
+                    self.index.insert(slot, physical)?;
+                }
+            }
+            if let Some(slot) = old_slot {
+                self.forget(slot, physical)?;
             }
         }
-        old.map_or(Ok(()), |slot| self.forget(slot, physical))
+        match old.and_then(|record| record.chunked()) {
+            Some(chunked) if new.and_then(|record| record.chunked()) != Some(chunked) => {
+                self.large.discard(chunked)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Removes an entry, unless the record needs it (again).
-    fn forget(&self, slot: Slot, physical: &[u8]) -> Result<()> {
-        self.index.remove(slot, physical).map_err(driver)?;
-        if self.raw(physical)?.as_ref().and_then(slot_of) == Some(slot) {
-            self.index.insert(slot, physical).map_err(driver)?;
+    pub(crate) fn forget(&self, slot: Slot, physical: &[u8]) -> Result<()> {
+        self.index.remove(slot, physical)?;
+        let bytes = self.tree.get(physical)?;
+        let record = bytes.as_ref().and_then(|bytes| Record::read(bytes).ok());
+        if slot_of(record) == Some(slot) {
+            self.index.insert(slot, physical)?;
         }
         Ok(())
     }
-}
 
-/// Where a walk goes after a record.
-pub(crate) enum Walk {
-    /// To the next one.
-    On,
-    /// To the first one at or after this key, or to the end.
-    Seek(Option<Vec<u8>>),
-    /// Nowhere; the next page begins behind this record.
-    StopAfter,
-    /// Nowhere; the next page begins at this key, and there is none without it.
-    StopBefore(Option<Vec<u8>>),
-}
-
-/// A record that is about to be written.
-struct New<'n> {
-    data: &'n [u8],
-    expires_at: Option<Deadline>,
-}
-
-impl<'n> New<'n> {
-    /// The record to write, or none where the expiry says that the key is gone.
-    fn of(data: &'n [u8], resolved: Resolved, kept: Option<Deadline>) -> Option<Self> {
-        let expires_at = match resolved {
-            Resolved::Gone => return None,
-            Resolved::Never => None,
-            Resolved::Keep => kept,
-            Resolved::At(deadline) => Some(deadline),
-        };
-        Some(Self { data, expires_at })
+    /// After opening: removes values that a crash left without their record.
+    pub(crate) fn recover(&self) -> Result<()> {
+        self.large.recover(|physical, set| {
+            let Some(bytes) = self.tree.get(physical)? else { return Ok(false) };
+            Ok(match Record::read(&bytes) {
+                Ok(record) => record.chunked().is_some_and(|chunked| chunked.set == set),
+                // It may be the one that cannot be read.
+                Err(_) => true,
+            })
+        })
     }
 
-    fn to_bytes(&self) -> IVec {
-        record::write(self.data, self.expires_at)
+    #[cfg(feature = "test-util")]
+    pub(crate) fn plant(&self, physical: &[u8], bytes: &[u8]) -> Result<()> {
+        self.tree.insert(physical, bytes.into()).map(drop)
     }
 }
 
-/// The slot of a record that can be read and has a deadline.
-fn slot_of(bytes: &IVec) -> Option<Slot> {
-    Record::read(bytes).ok()?.expires_at.map(Slot::of)
+/// What an expiry makes of a record.
+enum Change {
+    Remove,
+    Write(Option<Deadline>),
 }
 
-fn driver(error: sled::Error) -> Error {
-    SledError::from(error).into()
+impl Change {
+    fn of(resolved: Resolved, kept: Option<Deadline>) -> Self {
+        match resolved {
+            Resolved::Gone => Self::Remove,
+            Resolved::Never => Self::Write(None),
+            Resolved::Keep => Self::Write(kept),
+            Resolved::At(deadline) => Self::Write(Some(deadline)),
+        }
+    }
+}
+
+fn slot_of(record: Option<Record<'_>>) -> Option<Slot> {
+    record?.expires_at.map(Slot::of)
 }

@@ -13,7 +13,8 @@ use crate::error::{SledError, unknown_outcome};
 use crate::flush::Flusher;
 use crate::path;
 use crate::record;
-use crate::records::{Records, Slice};
+use crate::records::Records;
+use crate::scans::Slice;
 
 /// How many records a blocking thread handles before it is given back.
 pub(crate) const SLICE: usize = 1024;
@@ -147,8 +148,12 @@ impl Shared {
         outcomes
     }
 
-    /// Makes what was written as durable as the store declares.
-    pub(crate) async fn persist(&self) -> Result<()> {
+    /// Ends a call that wrote: removes what it left behind, and makes what it wrote as durable as the
+    /// store declares.
+    pub(crate) async fn persist(&self, call: &Arc<InProgress>) -> Result<()> {
+        if self.has_discarded() {
+            self.hop(call, |records| records.large.collect()).await?;
+        }
         if self.durability == Durability::Volatile {
             self.flusher.flush_soon();
             return Ok(());
@@ -156,13 +161,18 @@ impl Shared {
         self.flusher.flush().await.map_err(unknown_outcome)
     }
 
+    fn has_discarded(&self) -> bool {
+        let driver = self.driver.read().unwrap_or_else(PoisonError::into_inner);
+        driver.as_ref().is_some_and(|driver| driver.has_discarded())
+    }
+
     /// As [`persist`](Self::persist), once for all writes that changed something.
-    pub(crate) async fn persist_all(&self, outcomes: &mut [Result<bool>]) {
+    pub(crate) async fn persist_all(&self, call: &Arc<InProgress>, outcomes: &mut [Result<bool>]) {
         let wrote = |outcome: &Result<bool>| matches!(outcome, Ok(true));
         if !outcomes.iter().any(wrote) {
             return;
         }
-        if let Err(error) = self.persist().await {
+        if let Err(error) = self.persist(call).await {
             outcomes.iter_mut().filter(|o| wrote(o)).for_each(|o| *o = Err(error.clone()));
         }
     }
@@ -174,9 +184,9 @@ impl Shared {
     /// Flushes and drops the database; this blocks, and expects no further calls.
     pub(crate) fn close(&self) -> Result<()> {
         let driver = self.driver.write().unwrap_or_else(PoisonError::into_inner).take();
-        let broken = driver.is_some_and(|driver| driver.broken().is_some());
+        let patient = driver.is_none_or(|driver| driver.health().can_be_dropped());
         self.flusher.stop();
-        self.flusher.await_end(broken)
+        self.flusher.await_end(patient)
     }
 }
 

@@ -14,13 +14,13 @@ use larder_core::{
 use crate::SledStoreBuilder;
 use crate::blocking::hop;
 use crate::keyspace::{self, KeyRange};
-use crate::record::{self, Live, Record};
-use crate::records::{Records, Walk};
+use crate::record;
+use crate::records::{Got, Live, Records, Renewal};
+use crate::scans::Walk;
 use crate::shared::{SLICE, Shared};
 
-/// The largest value that is written on the caller's thread: sled writes up to 17 neighbouring
-/// values at a time.
-const SMALL_VALUE: usize = 16 * 1024;
+/// The largest value that is read, written or compared on the caller's thread.
+const SMALL_VALUE: u64 = 64 * 1024;
 /// The most keys of a bulk call that are served on the caller's thread.
 const SMALL_BULK: usize = 128;
 /// A record's length is kept in 32 bits, and sled holds a value in memory several times over.
@@ -98,28 +98,49 @@ impl SledStore {
         outcomes.into_iter().zip(keys).map(named).collect()
     }
 
-    fn get(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
+    /// Reads a small value.
+    #[inline]
+    fn get(&self, key: &str) -> Result<Got> {
         self.context.check("get", key)?;
-        self.get_entry(key, options).map_err(|error| self.context.key_error("get", key, error))
+        keyspace::with_physical(&self.prefix, key, |physical| {
+            let is_past = |deadline| self.shared.is_past(deadline);
+            self.shared.run(|records| records.get(physical, is_past, SMALL_VALUE))
+        })
+        .map_err(|error| self.context.key_error("get", key, error))
     }
 
-    fn get_entry(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
+    /// Reads a value of any size, or more than the value.
+    async fn get_entry(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
+        self.context.check("get", key)?;
+        let named = |error| self.context.key_error("get", key, error);
         // One reading of the clock for the life that is left and for whether any is.
-        let now = options.expires_in.then(|| self.shared.now());
-        let live = keyspace::with_physical(&self.prefix, key, |physical| {
-            let is_past = |deadline| match now {
-                Some(now) => record::is_past(deadline, now),
-                None => self.shared.is_past(deadline),
-            };
-            self.shared.run(|records| records.get(physical, is_past, Live::of))
-        })?;
-        Ok(live.map(|live| entry(live, options, now)))
+        let now = self.shared.now();
+        let got = keyspace::with_physical(&self.prefix, key, |physical| {
+            let is_past = |deadline| record::is_past(deadline, now);
+            self.shared.run(|records| records.get(physical, is_past, SMALL_VALUE))
+        });
+        let got = match got.map_err(named)? {
+            Got::TooLarge => self.get_large(key, now).await.map_err(named)?,
+            got => got,
+        };
+        Ok(got.live().map(|live| entry(live, &options, now)))
     }
 
-    /// Tells whether the record under a key is quickly compared and copied.
-    fn is_small(&self, physical: &[u8]) -> Result<bool> {
-        let record = self.shared.run(|records| records.raw(physical))?;
-        Ok(record.is_none_or(|record| record.len() <= SMALL_VALUE))
+    /// Runs a step on the caller's thread, or on a blocking one.
+    async fn step<T: Send + 'static>(
+        &self,
+        call: &Arc<InProgress>,
+        in_place: bool,
+        step: impl FnOnce(&Records) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if in_place { self.shared.run(step) } else { self.shared.hop(call, step).await }
+    }
+
+    async fn get_large(&self, key: &str, now: DateTime<Utc>) -> Result<Got> {
+        let call = self.begin("get", key)?;
+        let physical = self.physical(key);
+        let is_past = move |deadline| record::is_past(deadline, now);
+        self.shared.hop(&call, move |records| records.get(&physical, is_past, u64::MAX)).await
     }
 
     async fn set(
@@ -131,13 +152,11 @@ impl SledStore {
     ) -> Result<bool> {
         let physical = self.physical(key);
         let now = self.shared.now();
-        let looks = options.condition != Condition::Any || options.expiry == Expiry::Keep;
-        let in_place = value.len() <= SMALL_VALUE && (!looks || self.is_small(&physical)?);
+        let in_place = is_small(&value) && compares_little(&options.condition);
         let set = move |records: &Records| records.set(&physical, &value, &options, now);
-        let applied =
-            if in_place { self.shared.run(set)? } else { self.shared.hop(call, set).await? };
+        let applied = self.step(call, in_place, set).await?;
         if applied {
-            self.shared.persist().await?;
+            self.shared.persist(call).await?;
         }
         Ok(applied)
     }
@@ -150,36 +169,34 @@ impl SledStore {
     ) -> Result<bool> {
         let physical = self.physical(key);
         let now = self.shared.now();
-        let compares = matches!(condition, Condition::Matches(_));
-        let in_place = !compares || self.is_small(&physical)?;
+        let in_place = compares_little(&condition);
         let delete = move |records: &Records| records.delete(&physical, &condition, now);
-        let deleted =
-            if in_place { self.shared.run(delete)? } else { self.shared.hop(call, delete).await? };
+        let deleted = self.step(call, in_place, delete).await?;
         if deleted {
-            self.shared.persist().await?;
+            self.shared.persist(call).await?;
         }
         Ok(deleted)
     }
 
-    async fn change_expiry(
+    async fn renew(
         &self,
         call: &Arc<InProgress>,
         key: &str,
-        expiry: Expiry,
-        only_with_expiry: bool,
+        renewal: Renewal,
         now: DateTime<Utc>,
     ) -> Result<Option<Live>> {
-        let physical = self.physical(key);
-        let in_place = self.is_small(&physical)?;
-        let change = move |records: &Records| {
-            records.change_expiry(&physical, expiry, only_with_expiry, now)
-        };
-        let renewal =
-            if in_place { self.shared.run(change)? } else { self.shared.hop(call, change).await? };
-        if renewal.wrote {
-            self.shared.persist().await?;
+        let physical: Arc<[u8]> = self.physical(key).into();
+        let mut renewed =
+            self.shared.run(|records| records.renew(&physical, renewal, now, SMALL_VALUE))?;
+        if renewed.0 == Got::TooLarge {
+            let renew = move |records: &Records| records.renew(&physical, renewal, now, u64::MAX);
+            renewed = self.shared.hop(call, renew).await?;
         }
-        Ok(renewal.live)
+        let (got, wrote) = renewed;
+        if wrote {
+            self.shared.persist(call).await?;
+        }
+        Ok(got.live())
     }
 
     async fn get_and_renew(
@@ -190,9 +207,11 @@ impl SledStore {
     ) -> Result<Option<Entry>> {
         let call = self.begin("get", key)?;
         let now = self.shared.now();
-        let renewed = self.change_expiry(&call, key, Expiry::After(renew_for), true, now).await;
-        let live = renewed.map_err(|error| self.context.key_error("get", key, error))?;
-        Ok(live.map(|live| entry(live, &options, Some(now))))
+        let expiry = Expiry::After(renew_for);
+        let renewal = Renewal { expiry, only_with_expiry: true, with_value: true };
+        let live = self.renew(&call, key, renewal, now).await;
+        let live = live.map_err(|error| self.context.key_error("get", key, error))?;
+        Ok(live.map(|live| entry(live, &options, now)))
     }
 
     /// Removes everything below a physical prefix, and counts what was live.
@@ -204,7 +223,7 @@ impl SledStore {
             records.clear(&range.clone().starting_at(from), SLICE, now)
         };
         let removed = self.shared.in_slices(call, from, clear).await?;
-        self.shared.persist().await?;
+        self.shared.persist(call).await?;
         Ok(removed)
     }
 
@@ -213,16 +232,28 @@ impl SledStore {
         let purge =
             move |records: &Records, from: Vec<u8>| records.purge(&below, &from, SLICE, now);
         let removed = self.shared.in_slices(call, Vec::new(), purge).await?;
-        self.shared.persist().await?;
+        self.shared.persist(call).await?;
         Ok(removed)
     }
 }
 
-/// What a get gives; the remaining life at `now`, if that was read.
-fn entry(live: Live, options: &GetOptions, now: Option<DateTime<Utc>>) -> Entry {
+fn is_small(value: &[u8]) -> bool {
+    value.len() as u64 <= SMALL_VALUE
+}
+
+/// Tells whether a condition is decided without looking at a large value.
+fn compares_little(condition: &Condition) -> bool {
+    match condition {
+        Condition::Matches(version) => is_small(version.as_bytes()),
+        _ => true,
+    }
+}
+
+/// What a get gives, at `now`.
+fn entry(live: Live, options: &GetOptions, now: DateTime<Utc>) -> Entry {
     let mut entry = Entry::new(live.value);
     if options.expires_in {
-        entry.expires_in = now.map(|now| ExpiresIn::until(live.expires_at, now));
+        entry.expires_in = Some(ExpiresIn::until(live.expires_at, now));
     }
     if options.version {
         entry.version = Some(Version::new(entry.value.clone()));
@@ -261,8 +292,8 @@ fn page_range(
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for SledStore {
-    // Written out: a read that waits for nothing has a future of its own, much smaller than one that
-    // renews.
+    // Written out: a read that waits for nothing has a future of its own, much smaller than those
+    // that may wait.
     fn get_opts<'a, 'b, 'c>(
         &'a self,
         key: &'b str,
@@ -274,8 +305,15 @@ impl Store for SledStore {
         Self: 'c,
     {
         match options.renew_for {
-            None => Box::pin(async move { self.get(key, &options) }),
             Some(renew_for) => Box::pin(self.get_and_renew(key, renew_for, options)),
+            None if options.expires_in || options.version => Box::pin(self.get_entry(key, options)),
+            None => Box::pin(async move {
+                match self.get(key)? {
+                    Got::Live(live) => Ok(Some(Entry::new(live.value))),
+                    Got::Missing => Ok(None),
+                    Got::TooLarge => Box::pin(self.get_entry(key, GetOptions::default())).await,
+                }
+            }),
         }
     }
 
@@ -310,28 +348,30 @@ impl Store for SledStore {
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         self.context.check("expires_in", key)?;
         let now = self.shared.now();
-        let expires_at = keyspace::with_physical(&self.prefix, key, |physical| {
-            let deadline = |_: &_, record: Record<'_>| record.expires_at;
-            self.shared
-                .run(|records| records.get(physical, |at| record::is_past(at, now), deadline))
-        });
-        match expires_at {
-            Ok(None) => Ok(ExpiresIn::Missing),
-            Ok(Some(expires_at)) => Ok(ExpiresIn::until(expires_at, now)),
-            Err(error) => Err(self.context.key_error("expires_in", key, error)),
-        }
+        keyspace::with_physical(&self.prefix, key, |physical| {
+            self.shared.run(|records| records.expires_in(physical, now))
+        })
+        .map_err(|error| self.context.key_error("expires_in", key, error))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
         let call = Arc::new(self.context.begin_bulk("get_many", keys.iter().copied())?);
         let physicals: Vec<_> = keys.iter().map(|key| self.physical(key)).collect();
-        let in_place = keys.len() <= SMALL_BULK;
-        let get = |records: &Records, physical: &Vec<u8>, now| {
-            let live = records.get(physical, |at| record::is_past(at, now), Live::of)?;
-            Ok(live.map(|live| live.value))
+        let get = |most| {
+            move |records: &Records, physical: &Vec<u8>, now| {
+                records.get(physical, |at| record::is_past(at, now), most)
+            }
         };
-        let values = self.shared.for_each(&call, physicals, in_place, get).await;
-        Ok(self.named("get_many", keys, values))
+        let small = SMALL_VALUE / SMALL_BULK as u64;
+        let mut got = Vec::new();
+        if keys.len() <= SMALL_BULK {
+            got = self.shared.for_each(&call, physicals.clone(), true, get(small)).await;
+        }
+        if keys.len() > SMALL_BULK || got.iter().any(|got| matches!(got, Ok(Got::TooLarge))) {
+            got = self.shared.for_each(&call, physicals, false, get(u64::MAX)).await;
+        }
+        let values = got.into_iter().map(|got| got.map(|got| got.live().map(|live| live.value)));
+        Ok(self.named("get_many", keys, values.collect()))
     }
 
     async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
@@ -342,7 +382,7 @@ impl Store for SledStore {
             checked.map_err(|error| self.context.key_error("set_many", item.key, error))?;
         }
         let bytes: usize = items.iter().map(|item| item.value.len()).sum();
-        let in_place = items.len() <= SMALL_BULK && bytes <= SMALL_BULK * 512;
+        let in_place = items.len() <= SMALL_BULK && bytes as u64 <= SMALL_VALUE;
         let writes: Vec<_> = items
             .into_iter()
             .map(|item| (self.physical(item.key), item.value, item.options))
@@ -351,7 +391,7 @@ impl Store for SledStore {
             records.set(&write.0, &write.1, &write.2, now)
         };
         let mut outcomes = self.shared.for_each(&call, writes, in_place, set).await;
-        self.shared.persist_all(&mut outcomes).await;
+        self.shared.persist_all(&call, &mut outcomes).await;
         let outcomes = self.named("set_many", &keys, outcomes);
         Ok(outcomes.into_iter().map(|o| o.map(SetOutcome::from_applied)).collect())
     }
@@ -364,13 +404,14 @@ impl Store for SledStore {
             records.delete(physical, &Condition::Any, now)
         };
         let mut outcomes = self.shared.for_each(&call, physicals, in_place, delete).await;
-        self.shared.persist_all(&mut outcomes).await;
+        self.shared.persist_all(&call, &mut outcomes).await;
         Ok(self.named("delete_many", keys, outcomes).into_iter().collect())
     }
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let call = self.begin("update_expiry", key)?;
-        let live = self.change_expiry(&call, key, expiry, false, self.shared.now()).await;
+        let renewal = Renewal { expiry, only_with_expiry: false, with_value: false };
+        let live = self.renew(&call, key, renewal, self.shared.now()).await;
         let live = live.map_err(|error| self.context.key_error("update_expiry", key, error))?;
         Ok(live.is_some())
     }
