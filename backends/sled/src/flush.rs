@@ -21,6 +21,9 @@ use crate::claim::Claim;
 use crate::driver::Driver;
 use crate::error::SledError;
 
+/// How long a flush waits for as many callers as shared the last one: those that it woke are about
+/// to ask again.
+const GATHER: Duration = Duration::from_micros(500);
 /// How long a write that nobody waits for may stay in memory.
 const LAZY: Duration = Duration::from_millis(500);
 /// How often the watching thread looks at a running flush.
@@ -56,6 +59,9 @@ struct State {
     done: u64,
     /// The flush, by number, that someone waits for.
     wanted: u64,
+    /// How many callers share that flush, and how many shared the one before.
+    sharing: usize,
+    shared_last: usize,
     /// The first failure; sled writes nothing more after one.
     failed: Option<Error>,
     waiting: Vec<Waker>,
@@ -94,8 +100,10 @@ impl Flusher {
     pub(crate) fn flush(&self) -> Flushed<'_> {
         let mut state = self.0.lock();
         let needed = state.begun + 1;
-        if state.wanted < needed {
-            state.wanted = needed;
+        state.sharing += 1;
+        let is_first = state.wanted < needed;
+        state.wanted = needed;
+        if is_first || state.sharing == state.shared_last {
             self.0.work.notify_one();
         }
         drop(state);
@@ -195,6 +203,10 @@ fn await_work(shared: &Shared) -> Option<u64> {
             shared.work.wait(state).unwrap_or_else(PoisonError::into_inner)
         };
     }
+    let lonely = |state: &mut State| state.sharing < state.shared_last && !state.stopping;
+    let gathered = shared.work.wait_timeout_while(state, GATHER, lonely);
+    let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+    state.shared_last = std::mem::take(&mut state.sharing);
     // Before the flush begins: whoever writes during it sets the mark anew.
     shared.dirty.store(false, Ordering::SeqCst);
     state.begun += 1;
