@@ -3,9 +3,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// The live counters of a space.
-        #[derive(Debug, Default)]
+        #[derive(Debug)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Self {
+                    $($name: Counter::new(concat!("larder_cache_", stringify!($name), "_total")),)+
+                }
+            }
         }
 
         /// What a space has done so far, and what it holds: see
@@ -70,19 +78,34 @@ impl Counters {
 }
 
 /// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+#[derive(Debug)]
+pub(crate) struct Counter {
+    count: AtomicU64,
+    #[cfg(feature = "metrics")]
+    name: &'static str,
+}
 
 impl Counter {
+    #[cfg_attr(not(feature = "metrics"), allow(unused_variables, reason = "nobody to tell it"))]
+    fn new(name: &'static str) -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            #[cfg(feature = "metrics")]
+            name,
+        }
+    }
+
     pub(crate) fn add(&self) {
         self.add_many(1);
     }
 
     pub(crate) fn add_many(&self, count: u64) {
-        self.0.fetch_add(count, Relaxed);
+        self.count.fetch_add(count, Relaxed);
+        #[cfg(feature = "metrics")]
+        metrics::counter!(self.name).increment(count);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.count.load(Relaxed)
     }
 }
