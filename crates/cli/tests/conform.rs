@@ -77,6 +77,16 @@ fn reports_are_json() {
 }
 
 #[test]
+fn reports_are_pages_where_their_name_says_so() {
+    let larder = Larder::new();
+    let arguments = ["conform", "memory:", "--report", "report.html"];
+    ended(larder.bare(&arguments).args(PART)).ok();
+    let page = std::fs::read_to_string(larder.path("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains("memory"));
+}
+
+#[test]
 fn a_filter_that_nothing_matches_is_a_mistake() {
     let larder = Larder::new();
     ended(&mut larder.bare(&["conform", "memory:", "--filter", "no such case"])).expect(2, "usage");

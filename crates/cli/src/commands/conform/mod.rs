@@ -27,7 +27,8 @@ pub(crate) struct Conform {
     /// Only cases whose full name, such as `root::expiry::dies_at_its_deadline`, contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Write every case and how it ended to this file, as JSON
+    /// Write every case and how it ended to this file: a page where its name ends in .html, else
+    /// JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -61,7 +62,9 @@ impl Conform {
             return Err(Failure::Usage("no case has such a name".to_owned()));
         }
         if let Some(path) = self.report {
-            files::write_atomically(path, Bytes::from(matrix.to_json())).await?;
+            let page = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("html"));
+            let text = if page { matrix.to_html() } else { matrix.to_json() };
+            files::write_atomically(path, Bytes::from(text)).await?;
         }
         if app.json {
             for report in matrix.reports() {
