@@ -1,4 +1,5 @@
 //! A process that is killed at any moment loses nothing that it was told is stored.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
 mod common;
 
