@@ -267,6 +267,7 @@ async fn prepare(
             Err(invalid("certificates are for a rediss:// URL"))
         };
     }
+    crate::dial::need_runtime()?;
     settings.authority_files.extend(address.authority.clone());
     let loading = tokio::task::spawn_blocking(|| settings.load());
     let loaded = loading

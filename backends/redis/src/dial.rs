@@ -95,10 +95,7 @@ pub(crate) struct Server(pub(crate) Option<u64>);
 impl Dialer {
     /// Connects, introduces itself, and looks at what answers, all within the time for connecting.
     pub(crate) async fn dial(&self) -> Result<Live> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            let text = "a Redis store works within a tokio runtime";
-            return Err(Error::new(ErrorKind::InvalidConfig, text));
-        }
+        need_runtime()?;
         let outcome = match tokio::time::timeout(self.connect_timeout, self.open()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Error::new(
@@ -182,6 +179,14 @@ impl Dialer {
         let mover = Mutex::new(Some(mover));
         Ok(Live { connection, server, patience, limit, over, mover, clock })
     }
+}
+
+/// Refuses to go on where tokio would panic.
+pub(crate) fn need_runtime() -> Result<()> {
+    tokio::runtime::Handle::try_current().map(drop).map_err(|error| {
+        let text = "a Redis store works within a tokio runtime";
+        Error::new(ErrorKind::InvalidConfig, text).with_source(error)
+    })
 }
 
 /// How long sent bytes may go unacknowledged before the system gives the connection up.

@@ -126,11 +126,10 @@ impl Slot {
 
     /// Takes back what `ready` or `connect` gave.
     pub(crate) fn put_back(&self, line: Line) {
-        if !line.live.is_over() {
-            let mut lines = self.lines.lock();
-            if lines.len() < LINES {
-                lines.push(line);
-            }
+        let mut lines = self.lines.lock();
+        // Looked at under the lock: what is retired afterwards is swept out by `replace`.
+        if !line.live.is_over() && lines.len() < LINES {
+            lines.push(line);
         }
     }
 

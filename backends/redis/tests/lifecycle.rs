@@ -187,14 +187,15 @@ fn a_store_outlives_the_runtime_in_which_it_was_built() {
     // Closed from a runtime that does not drive its connection.
     runtime().block_on(async { store.close().await.unwrap() });
     // Without any runtime there is an error, and no panic.
-    let future = RedisStore::builder(&root.url).build();
-    let waker = std::task::Waker::noop();
-    let polled = std::pin::pin!(future).poll(&mut std::task::Context::from_waker(waker));
-    match polled {
-        std::task::Poll::Ready(built) => {
-            assert_eq!(built.unwrap_err().kind(), ErrorKind::InvalidConfig);
+    for url in [root.url.clone(), "rediss://localhost".to_owned()] {
+        let future = std::pin::pin!(RedisStore::builder(url).build());
+        let waker = std::task::Waker::noop();
+        match future.poll(&mut std::task::Context::from_waker(waker)) {
+            std::task::Poll::Ready(built) => {
+                assert_eq!(built.unwrap_err().kind(), ErrorKind::InvalidConfig);
+            }
+            std::task::Poll::Pending => panic!("it waits without a runtime"),
         }
-        std::task::Poll::Pending => panic!("it waits without a runtime"),
     }
 }
 
