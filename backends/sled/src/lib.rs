@@ -1,4 +1,4 @@
-//! Larder's store in an embedded [sled](sled) database.
+//! The sled backend of Larder: a store in an embedded [sled] database.
 
 mod blocking;
 mod claim;

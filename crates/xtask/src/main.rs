@@ -29,8 +29,6 @@ Developer commands of the Larder workspace.
                                  missing; ARGS go to `cargo nextest run`, or to `cargo test`
                                  where there is no nextest
     cargo xtask ci [CHECK…]      run every check beside the tests, or those named
-    cargo xtask prove-suite [NAME]  run the conformance suite on the stores with planted bugs, and
-                                 on odd ones, or on those whose name holds NAME
     cargo xtask docs             build the book and the API pages
     cargo xtask prove-suite [NAME]
                                  run the conformance suite on stores with planted bugs, each of
