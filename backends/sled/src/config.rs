@@ -7,6 +7,8 @@ use crate::SledStore;
 
 /// How much memory sled's page cache takes unless the builder says otherwise: 256 MiB.
 const CACHE_CAPACITY: u64 = 256 << 20;
+/// sled divides its cache into 256 parts, and panics when there is nothing to divide.
+const LEAST_CACHE: u64 = 64 << 10;
 
 /// Configures and opens a [`SledStore`].
 ///
@@ -65,7 +67,7 @@ impl SledStoreBuilder {
         self
     }
 
-    /// How many bytes of pages sled keeps in memory; 256 MiB by default.
+    /// How many bytes of pages sled keeps in memory, at least 64 KiB; 256 MiB by default.
     pub fn cache_capacity(mut self, bytes: u64) -> Self {
         self.cache_capacity = bytes;
         self
@@ -74,7 +76,7 @@ impl SledStoreBuilder {
     /// Opens the store.
     ///
     /// # Errors
-    /// - `InvalidConfig` for a durability that sled does not give, a cache of no bytes, or a path at
+    /// - `InvalidConfig` for a durability that sled does not give, a cache that is too small, or a path at
     ///   which something other than a sled database lies, which is left as it is.
     /// - `NotFound` when the path is absent and [`create`](Self::create) is false.
     /// - `Locked` when another store, in this process or another one, has the path open.
@@ -87,8 +89,8 @@ impl SledStoreBuilder {
         if !matches!(self.durability, Durability::ProcessCrash | Durability::Volatile) {
             return invalid("sled writes survive at most the crash of the process");
         }
-        if self.cache_capacity == 0 {
-            return invalid("the cache needs room");
+        if self.cache_capacity < LEAST_CACHE {
+            return invalid("the cache needs at least 64 KiB");
         }
         SledStore::open(self).await
     }

@@ -43,7 +43,10 @@ impl Driver {
     pub(crate) fn open(directory: &Path, cache_capacity: u64) -> Result<Self> {
         let health = Arc::<Health>::default();
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = open_database(directory, cache_capacity).map_err(SledError::from)?;
+            let db = open_database(directory, cache_capacity).map_err(|error| match error {
+                sled::Error::Unsupported(_) => SledError::OtherSettings(error),
+                error => SledError::Driver(error),
+            })?;
             let open = |name| Tree::open(&db, name, &health).map_err(SledError::from);
             let records = Records {
                 tree: open(RECORDS)?,

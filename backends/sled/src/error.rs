@@ -17,8 +17,10 @@ pub(crate) enum SledError {
     Locked,
     /// Something that is not a sled database lies at the path.
     NotSled(&'static str),
-    /// A sled database lies at the path, and its settings cannot be read.
+    /// A sled database lies at the path, and its settings or its layout make no sense.
     DamagedSettings,
+    /// A sled database lies at the path that this version of sled, set up as it is, does not read.
+    OtherSettings(sled::Error),
     /// The path is absent and may not be created.
     Absent,
     /// The operating system refused a call of our own.
@@ -63,9 +65,15 @@ impl From<SledError> for Error {
             SledError::Closed => ErrorKind::Closed.into(),
             SledError::Locked => ErrorKind::Locked.into(),
             SledError::NotSled(why) => text(ErrorKind::InvalidConfig, why),
-            SledError::DamagedSettings => {
-                text(ErrorKind::Corrupt, "the settings of the sled database are damaged")
-            }
+            SledError::DamagedSettings => text(
+                ErrorKind::Corrupt,
+                "the settings or the layout of the sled database are damaged",
+            ),
+            SledError::OtherSettings(error) => text(
+                ErrorKind::InvalidConfig,
+                "the sled database was made by another version or with other settings",
+            )
+            .with_source(error),
             SledError::Absent => text(ErrorKind::NotFound, "there is no store at the path"),
             SledError::Io(error) => Self::from_io(error),
             SledError::NoRuntime => {

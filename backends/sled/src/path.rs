@@ -47,6 +47,7 @@ enum Found {
 fn inspect(directory: &Path) -> Result<Found, SledError> {
     let mut foreign = false;
     let (mut data, mut settings) = (None, None);
+    let (mut damaged, mut snapshots) = (false, false);
     for entry in fs::read_dir(directory).map_err(SledError::Io)? {
         let entry = entry.map_err(SledError::Io)?;
         let metadata = entry.metadata().map_err(SledError::Io)?;
@@ -54,23 +55,40 @@ fn inspect(directory: &Path) -> Result<Found, SledError> {
         match name.to_str() {
             Some("db") if metadata.is_file() => data = Some(metadata.len()),
             Some("conf") if metadata.is_file() => settings = Some(entry.path()),
-            Some("blobs") if metadata.is_dir() => {}
-            Some(name) if name.starts_with("snap.") && metadata.is_file() => {}
+            Some("blobs") => damaged |= !metadata.is_dir(),
+            Some(name) if name.starts_with("snap.") => {
+                snapshots = true;
+                damaged |= !metadata.is_file();
+            }
             _ => foreign = true,
         }
     }
+    // sled takes snapshots of a data file that is there.
+    damaged |= snapshots && data.is_none();
     let settings = settings.map(fs::read).transpose().map_err(SledError::Io)?;
     match (settings, data) {
-        (Some(settings), Some(_)) if settings.starts_with(SETTINGS) => Ok(Found::Database),
-        (settings, data) if !foreign && data.unwrap_or(0) == 0 => match settings {
+        (Some(settings), Some(_)) if are_settings(&settings) => {
+            // sled would report whatever the operating system says to this.
+            if damaged { Err(SledError::DamagedSettings) } else { Ok(Found::Database) }
+        }
+        (settings, data) if !foreign && !damaged && data.unwrap_or(0) == 0 => match settings {
             Some(text) if !SETTINGS.starts_with(&text) && !text.starts_with(SETTINGS) => {
                 Err(SledError::DamagedSettings)
             }
             _ => Ok(Found::Nothing),
         },
         (_, Some(_)) if !foreign => Err(SledError::DamagedSettings),
+        (Some(settings), None) if damaged && are_settings(&settings) => {
+            Err(SledError::DamagedSettings)
+        }
         _ => Err(SledError::NotSled("the directory holds something other than a sled database")),
     }
+}
+
+/// Tells whether this is a settings file of sled's: text, and four bytes of checksum.
+fn are_settings(settings: &[u8]) -> bool {
+    let text = &settings[..settings.len().saturating_sub(4)];
+    text.starts_with(SETTINGS) && std::str::from_utf8(text).is_ok()
 }
 
 #[cfg(unix)]
@@ -117,10 +135,33 @@ mod tests {
 
     #[test]
     fn a_database_whose_settings_are_gone_or_foreign_is_damaged() {
-        for files in [&[("db", &b"log"[..])][..], &[("db", b"log"), ("conf", b"port = 80")]] {
+        for files in [
+            &[("db", &b"log"[..])][..],
+            &[("db", b"log"), ("conf", b"port = 80")],
+            &[("db", b"log"), ("conf", b"segment_size: \xff\n    ")],
+        ] {
             let error = prepare(directory(files).path(), true).unwrap_err();
             assert!(matches!(error, SledError::DamagedSettings), "{files:?}: {error:?}");
         }
+    }
+
+    #[test]
+    fn a_file_where_a_directory_should_be_is_damage_and_so_is_the_reverse() {
+        let settings = [("db", &b"log"[..]), ("conf", b"segment_size: 524288\n    ")];
+        let one = directory(&settings);
+        assert!(prepare(one.path(), true).is_ok());
+        fs::create_dir(one.path().join("snap.0000000000000001")).unwrap();
+        assert!(matches!(prepare(one.path(), true), Err(SledError::DamagedSettings)));
+        let other = directory(&settings);
+        fs::write(other.path().join("blobs"), "").unwrap();
+        assert!(matches!(prepare(other.path(), true), Err(SledError::DamagedSettings)));
+    }
+
+    #[test]
+    fn a_database_whose_data_file_is_gone_is_damaged_and_not_a_new_one() {
+        let settings: (&str, &[u8]) = ("conf", b"segment_size: 524288\n    ");
+        let gone = directory(&[settings, ("snap.0000000000000001", b"snapshot")]);
+        assert!(matches!(prepare(gone.path(), true), Err(SledError::DamagedSettings)));
     }
 
     #[test]

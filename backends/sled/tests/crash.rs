@@ -32,7 +32,7 @@ fn state(key: &str, number: u64) -> Option<Vec<u8>> {
 
 /// What the process does that is killed: it writes, and says what was acknowledged.
 async fn write_for_ever(directory: &Path) {
-    let store = SledStore::builder(directory).build().await.unwrap();
+    let store = SledStore::builder(directory).build().await.expect("writing works until the end");
     let task = |task: u64| {
         let store = store.clone();
         async move {
@@ -40,21 +40,25 @@ async fn write_for_ever(directory: &Path) {
                 let key = format!("{task}/{}", number % KEYS);
                 match state(&key, number) {
                     Some(value) => {
-                        store.set(&key, value).ttl(Duration::from_secs(3600)).await.unwrap();
+                        store
+                            .set(&key, value)
+                            .ttl(Duration::from_secs(3600))
+                            .await
+                            .expect("writing works until the end");
                     }
                     None => {
-                        store.delete(&key).await.unwrap();
+                        store.delete(&key).await.expect("writing works until the end");
                     }
                 }
                 // One write, so that no line is torn by another task's.
                 let line = format!("\nacknowledged {key} {number}\n");
-                std::io::stdout().write_all(line.as_bytes()).unwrap();
+                std::io::stdout().write_all(line.as_bytes()).expect("writing works until the end");
             }
         }
     };
     let tasks: Vec<_> = (0..TASKS).map(|number| tokio::spawn(task(number))).collect();
     for task in tasks {
-        task.await.unwrap();
+        task.await.expect("writing works until the end");
     }
 }
 
