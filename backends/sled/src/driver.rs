@@ -146,3 +146,44 @@ fn await_unlocked(file: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_panic_every_step_is_refused_and_the_path_is_let_go_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let driver = Driver::open(directory.path(), 1 << 20).unwrap();
+        let panics = driver.run(|_| -> Result<()> { panic!("as sled does on damaged files") });
+        assert_eq!(panics.unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(driver.run(|_| Ok(())).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(driver.flush().unwrap_err().kind(), ErrorKind::Corrupt);
+        driver.close().unwrap();
+        Driver::open(directory.path(), 1 << 20).unwrap().close().unwrap();
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_dropped_is_kept_and_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let driver = Driver::open(directory.path(), 1 << 20).unwrap();
+        driver.health().write_lost(ErrorKind::StorageFull);
+        assert_eq!(driver.run(|_| Ok(())).unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(driver.close().unwrap_err().kind(), ErrorKind::Internal);
+        let again = Driver::open(directory.path(), 1 << 20).map(drop);
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Locked);
+    }
+
+    #[test]
+    fn a_database_opens_again_at_once_however_often() {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let driver = Driver::open(directory.path(), 1 << 20).unwrap();
+            let options = larder_core::SetOptions::default();
+            let now = chrono::DateTime::UNIX_EPOCH;
+            let set = driver.run(|records| records.set(b"\0k", &[round; 9_000], &options, now));
+            assert!(set.unwrap());
+            driver.close().unwrap();
+        }
+    }
+}
