@@ -31,11 +31,45 @@ pub async fn check<H: Harness + Clone>(harness: &H) -> Report {
 
 /// As [`check`], for a part of the suite or with other settings.
 pub async fn check_with<H: Harness + Clone>(harness: &H, options: CheckOptions) -> Report {
+    run_all(cases(), harness, options).await
+}
+
+/// Runs the cases of the caching layer on the stores of a harness, and reports every broken promise.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use larder_conformance::{CheckOptions, Fixture, Variant, check_cache_with};
+/// use larder_memory::MemoryStore;
+///
+/// let harness = || async { Fixture::namespaced(MemoryStore::new()) };
+/// let options = CheckOptions::default().with_variants([Variant::Root]).with_filter("items::");
+/// let report = check_cache_with(&harness, options).await;
+/// assert!(report.is_ok(), "{report}");
+/// # }
+/// ```
+#[cfg(feature = "cache")]
+pub async fn check_cache<H: Harness + Clone>(harness: &H) -> Report {
+    let options = CheckOptions::default().with_variants([Variant::Root]);
+    check_cache_with(harness, options).await
+}
+
+/// As [`check_cache`], for a part of the cases, in other positions or with other settings.
+#[cfg(feature = "cache")]
+pub async fn check_cache_with<H: Harness + Clone>(harness: &H, options: CheckOptions) -> Report {
+    run_all(crate::cache_cases(), harness, options).await
+}
+
+async fn run_all<H: Harness + Clone>(
+    cases: &'static [Case],
+    harness: &H,
+    options: CheckOptions,
+) -> Report {
     let name = harness.name();
     let harness: Arc<dyn Harness> = Arc::new(harness.clone());
     let mut work: Vec<(&'static Case, Variant)> = Vec::new();
     for variant in &options.variants {
-        let chosen = cases().iter().filter(|case| options.wants(case, *variant));
+        let chosen = cases.iter().filter(|case| options.wants(case, *variant));
         work.extend(chosen.map(|case| (case, *variant)));
     }
     let work = Arc::new(work);

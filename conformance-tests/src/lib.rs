@@ -123,6 +123,11 @@
 //! list gets its namespaces from [`Namespaced`](larder_core::Namespaced). [`cases`] names them all,
 //! with the rules of the contract that they try.
 //!
+//! # The caching layer
+//! With the feature `cache`, one more line shows that a store carries Larder's cache as well: see
+#![cfg_attr(feature = "cache", doc = "[`cache_conformance!`], and [`check_cache`] at run time.")]
+#![cfg_attr(not(feature = "cache"), doc = "`cache_conformance!`.")]
+//!
 //! # At run time
 //! [`check`] runs the same cases without a test runner and gives a [`Report`] of every broken promise:
 //! which rule and case, what was promised, what was seen, and the operations that show it. A
@@ -134,6 +139,8 @@
 //! one, which a failure tells (`random` takes a new one each time), and `LARDER_CONFORMANCE_RUNS` how
 //! many to try.
 
+#[cfg(feature = "cache")]
+mod cache;
 mod case;
 mod cases;
 mod check;
@@ -155,9 +162,13 @@ mod trace;
 mod trial;
 mod verdict;
 
+#[cfg(feature = "cache")]
+pub use cache::cache_cases;
 pub use case::{Case, Need, Variant};
 pub use cases::cases;
 pub use check::{CheckOptions, check, check_with};
+#[cfg(feature = "cache")]
+pub use check::{check_cache, check_cache_with};
 pub use harness::{Fixture, Flavor, Handle, Harness};
 pub use level::Level;
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::run::{RANDOM_BUDGET, run_case};
-use crate::{Harness, Outcome, Variant, cases};
+use crate::{Case, Harness, Outcome, Variant, cases};
 
 /// Makes one test of each case, in each position, on the stores of a harness.
 ///
@@ -27,14 +27,20 @@ macro_rules! store_conformance {
         }
 
         mod root {
+            use super::__larder_harness;
+
             $crate::__cases! { [$crate::__tests] (Root) }
         }
 
         mod namespace {
+            use super::__larder_harness;
+
             $crate::__cases! { [$crate::__tests] (Namespace) }
         }
 
         mod layer {
+            use super::__larder_harness;
+
             $crate::__cases! { [$crate::__tests] (Layer) }
         }
     };
@@ -52,7 +58,7 @@ macro_rules! __tests {
                         $crate::__run(
                             concat!(stringify!($area), "::", stringify!($name)),
                             $crate::Variant::$variant,
-                            super::super::__larder_harness(),
+                            super::__larder_harness(),
                         );
                     }
                 )+
@@ -61,11 +67,46 @@ macro_rules! __tests {
     };
 }
 
+/// Makes one test of each case of the caching layer, on the stores of a harness: what shows that a
+/// backend carries `larder-cache`.
+///
+/// The tests are named after the cases, such as `cache::overtaken::by_a_deletion`. The harness is the
+/// one of [`store_conformance!`]; a store that is flat, or lacks a capability, is tried with the cases
+/// that it can have.
+///
+/// The cache goes by the fixture's clock, or by one of its own that the suite moves: nothing is waited
+/// for.
+///
+/// ```
+/// // tests/conformance.rs
+/// use larder_conformance::{Fixture, cache_conformance, store_conformance};
+/// use larder_memory::MemoryStore;
+///
+/// store_conformance! { harness: || async { Fixture::namespaced(MemoryStore::new()) } }
+/// cache_conformance! { harness: || async { Fixture::namespaced(MemoryStore::new()) } }
+/// ```
+#[cfg(feature = "cache")]
+#[macro_export]
+macro_rules! cache_conformance {
+    (harness: $harness:expr $(,)?) => {
+        mod cache {
+            #[allow(unused_imports, reason = "the harness may name what lies around it")]
+            use super::*;
+
+            fn __larder_harness() -> impl $crate::Harness {
+                $harness
+            }
+
+            $crate::__cache_cases! { [$crate::__tests] (Root) }
+        }
+    };
+}
+
 /// Runs one case as a test: what [`store_conformance!`] expands to.
 #[doc(hidden)]
 #[track_caller]
 pub fn run(name: &str, variant: Variant, harness: impl Harness) {
-    let case = cases().iter().find(|case| case.name == name);
+    let case = all().find(|case| case.name == name);
     let case = case.unwrap_or_else(|| panic!("there is no case named {name}"));
     match run_case(case, variant, Arc::new(harness), RANDOM_BUDGET).outcome {
         Outcome::Passed => {}
@@ -76,4 +117,13 @@ pub fn run(name: &str, variant: Variant, harness: impl Harness) {
             panic!("\n{}\n", all.join("\n\n"));
         }
     }
+}
+
+/// The cases that there are macros for; no two share a name.
+fn all() -> impl Iterator<Item = &'static Case> {
+    #[cfg(feature = "cache")]
+    let others = crate::cache_cases();
+    #[cfg(not(feature = "cache"))]
+    let others: &[Case] = &[];
+    cases().iter().chain(others)
 }

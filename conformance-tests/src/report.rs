@@ -158,7 +158,7 @@ impl Report {
 
 /// The place of a rule's letter in the contract.
 pub(crate) fn rule_order(rule: &str) -> usize {
-    rule.chars().next().and_then(|letter| "SKENCRX".find(letter)).unwrap_or(usize::MAX)
+    rule.chars().next().and_then(|letter| "SKENCRXVFPZL".find(letter)).unwrap_or(usize::MAX)
 }
 
 impl Report {

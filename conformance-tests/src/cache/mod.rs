@@ -1,0 +1,30 @@
+//! The cases of the caching layer, area by area. [`list`] names them all.
+
+mod bench;
+mod list;
+mod loads;
+mod overtaken;
+
+use crate::{Case, Need};
+
+macro_rules! registry {
+    (() $($area:ident {
+        $($name:ident [$($rule:ident)+] [$($need:ident)*] $promise:literal;)+
+    })+) => {
+        static CASES: &[Case] = &[$($(
+            Case {
+                name: concat!(stringify!($area), "::", stringify!($name)),
+                rules: &[$(stringify!($rule)),+],
+                needs: &[$(Need::$need),*],
+                promise: $promise,
+                run: |trial| Box::pin($area::$name(trial)),
+            },
+        )+)+];
+    };
+}
+crate::__cache_cases! { [registry] () }
+
+/// Every case of the caching layer, in the order of its rules.
+pub fn cache_cases() -> &'static [Case] {
+    CASES
+}
