@@ -10,8 +10,12 @@
 //! (whether a record is gone, where a key lies, what a prefix is) are methods of one trait. A planted
 //! store replaces one of them. The others are layers, over the shelf or over a real backend, that
 //! hand on every call but one.
+//!
+//! The bugs of the cache are in the cache: `planted-cache` is a copy of its sources, made when it is
+//! built, in which a few words are changed for each bug, and one bug at a time is switched on.
 
 mod bugs;
+mod cache;
 mod class;
 mod odd;
 mod planted;
@@ -21,6 +25,7 @@ mod stand;
 mod table;
 mod tamper;
 
+pub use cache::{assert_cache_bug_caught, prove_cache_suite};
 pub use class::Class;
 pub use odd::{Odd, odd};
 pub use planted::{Named, Planted, Proof};
