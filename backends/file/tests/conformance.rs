@@ -5,7 +5,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use larder_conformance::{Fixture, Handle, Harness, store_conformance};
+use larder_conformance::{Fixture, Handle, Harness, cache_conformance, store_conformance};
 use larder_core::{Durability, ManualClock, Namespace, Result, async_trait};
 use larder_file::FileStore;
 
@@ -100,3 +100,4 @@ impl Harness for Files {
 }
 
 store_conformance! { harness: Files }
+cache_conformance! { harness: Files }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Proxy, Root, run, variable};
-use larder_conformance::{Fixture, Handle, Harness, store_conformance};
+use larder_conformance::{Fixture, Handle, Harness, cache_conformance, store_conformance};
 use larder_core::{Namespace, Result, async_trait};
 use larder_redis::{RedisConnection, RedisStore, RedisStoreBuilder};
 
@@ -140,3 +140,4 @@ impl Harness for Redis {
 }
 
 store_conformance! { harness: Redis::new() }
+cache_conformance! { harness: Redis::new() }

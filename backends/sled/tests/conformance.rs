@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use common::{close_raw, copy_directory, open_raw};
-use larder_conformance::{Fixture, Handle, Harness, store_conformance};
+use larder_conformance::{Fixture, Handle, Harness, cache_conformance, store_conformance};
 use larder_core::{Durability, ManualClock, Namespace, Result, Store, async_trait};
 use larder_sled::SledStore;
 use tempfile::TempDir;
@@ -134,6 +134,7 @@ mod process_crash {
     use super::*;
 
     store_conformance! { harness: Sled(Durability::ProcessCrash) }
+    cache_conformance! { harness: Sled(Durability::ProcessCrash) }
 }
 
 mod volatile {
