@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use larder_core::{Clock, Codec, Expiry, MessagePack, SystemClock};
 
+use crate::distributed::Distributed;
 use crate::envelope::type_tag;
 use crate::handle::CacheStoreHandle;
 use crate::policy::{Policy, Settings, Writers};
@@ -40,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) enter_reconnect: Option<bool>,
     pub(crate) exit_close: Option<bool>,
     pub(crate) policy: Settings,
+    pub(crate) distributed: Option<Distributed>,
 }
 
 impl Default for Config {
@@ -58,6 +60,7 @@ impl Default for Config {
             enter_reconnect: None,
             exit_close: None,
             policy: Settings::default(),
+            distributed: None,
         }
     }
 }
@@ -65,6 +68,15 @@ impl Default for Config {
 impl Config {
     fn check(&self) -> CacheResult<()> {
         self.policy.policy.check()?;
+        if let Some(distributed) = self.distributed {
+            distributed.check()?;
+            if self.policy.writers == Writers::Sole {
+                return Err(CacheError::config(
+                    "a store of several processes has no sole owner: choose one of \
+                     `distributed` and `sole_owner`",
+                ));
+            }
+        }
         match self.default_expiry {
             Expiry::Never => {}
             Expiry::After(ttl) if !ttl.is_zero() => {}
@@ -254,6 +266,37 @@ impl<K> CacheBuilder<K> {
     /// default, and 0 failures means never (`F8`).
     pub fn circuit(mut self, failures: u32, open_for: Duration) -> Self {
         self.config.circuit = (failures, open_for);
+        self
+    }
+
+    /// Works together with the other processes that use the store in the same way: loads, locks and
+    /// what overtakes a load reach over all of them (`F6`, `L2`).
+    ///
+    /// The store has to be one that several processes share, with conditions, such as Redis or a
+    /// folder. Everything that `docs/design/distributed-cache.md` promises is promised among spaces
+    /// that are built with this, over the same namespace of the same store.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use larder_cache::{Cache, Distributed};
+    /// use larder_file::FileStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let store = Arc::new(FileStore::builder(folder.path()).build().await?);
+    /// let cache = Cache::<u32>::builder(store)
+    ///     .distributed(Distributed::new().lease(Duration::from_secs(5)))
+    ///     .build()
+    ///     .await?;
+    /// let guard = cache.lock("report").await?;
+    /// assert!(guard.fence().is_some());
+    /// guard.release().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn distributed(mut self, settings: Distributed) -> Self {
+        self.config.distributed = Some(settings);
         self
     }
 

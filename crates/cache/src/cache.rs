@@ -7,6 +7,7 @@ use larder_core::{Codec, Error, ErrorKind, Expiry, MessagePack, Namespace};
 
 use crate::builder::{CacheBuilder, One};
 use crate::envelope::Envelope;
+use crate::placeholder::Placeholder;
 use crate::slot::Range;
 use crate::space::Route;
 use crate::write::Locked;
@@ -156,6 +157,10 @@ impl<V: 'static> Cache<V> {
             inner.counters.misses.add();
             return Ok(None);
         };
+        if Placeholder::is(&bytes) {
+            inner.counters.misses.add();
+            return Ok(None);
+        }
         let name = |error: Error| error.with_operation("get").with_key(key);
         let envelope = Envelope::decode(bytes).map_err(name)?;
         envelope.check_tag(self.tag).map_err(name)?;
@@ -316,6 +321,9 @@ impl<V: 'static> Cache<V> {
 
     /// The live entry of this type that `bytes` hold.
     pub(crate) fn accept(&self, bytes: larder_core::Bytes) -> Option<Envelope> {
+        if Placeholder::is(&bytes) {
+            return None;
+        }
         let checked = Envelope::decode(bytes).and_then(|envelope| {
             envelope.check_tag(self.tag)?;
             Ok(envelope)

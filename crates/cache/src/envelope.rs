@@ -12,6 +12,8 @@ const HEAD: usize = 3 + 1 + 8 + 8 + 8 + 8;
 const PINNED: u8 = 1;
 /// Flag: the expiry was asked for by name, so that a pin does not outlive it.
 const EXPLICIT: u8 = 2;
+/// Flag: the fencing token under which the entry was last locked follows the head.
+const FENCED: u8 = 4;
 /// Stands for "no expiry".
 const NEVER: i64 = i64::MAX;
 
@@ -26,6 +28,8 @@ pub(crate) struct Head {
     pub(crate) expires: Option<Deadline>,
     pub(crate) pinned_until: Option<Deadline>,
     pub(crate) explicit_expiry: bool,
+    /// The token of the lock under which the entry was last read or written (L2).
+    pub(crate) fence: Option<u64>,
 }
 
 impl Head {
@@ -63,16 +67,20 @@ impl Envelope {
     /// The bytes that are stored.
     pub(crate) fn encode(&self) -> Bytes {
         let head = &self.head;
-        let mut bytes = Vec::with_capacity(HEAD + 8 + self.payload.len());
+        let mut bytes = Vec::with_capacity(HEAD + 16 + self.payload.len());
         bytes.extend_from_slice(&MAGIC);
         let pinned = if head.pinned_until.is_some() { PINNED } else { 0 };
-        bytes.push(pinned | if head.explicit_expiry { EXPLICIT } else { 0 });
+        let explicit = if head.explicit_expiry { EXPLICIT } else { 0 };
+        bytes.push(pinned | explicit | if head.fence.is_some() { FENCED } else { 0 });
         bytes.extend_from_slice(&head.tag.to_le_bytes());
         bytes.extend_from_slice(&head.weight.to_le_bytes());
         bytes.extend_from_slice(&head.modified.to_le_bytes());
         bytes.extend_from_slice(&head.expires.map_or(NEVER, Deadline::as_micros).to_le_bytes());
         if let Some(until) = head.pinned_until {
             bytes.extend_from_slice(&until.as_micros().to_le_bytes());
+        }
+        if let Some(fence) = head.fence {
+            bytes.extend_from_slice(&fence.to_le_bytes());
         }
         bytes.extend_from_slice(&self.payload);
         bytes.into()
@@ -92,27 +100,34 @@ impl Envelope {
             return Err(corrupt("no cache entry, or one of another version"));
         }
         let flags = fixed[3];
-        if flags & !(PINNED | EXPLICIT) != 0 {
+        if flags & !(PINNED | EXPLICIT | FENCED) != 0 {
             return Err(corrupt("a cache entry with unknown flags"));
         }
-        let mut start = HEAD;
-        let pinned_until = if flags & PINNED == 0 {
-            None
-        } else {
-            let Some((until, _)) = rest.split_first_chunk::<8>() else {
-                return Err(corrupt("too short for a pinned cache entry"));
+        let mut rest = rest;
+        let mut further = |flag: u8| {
+            if flags & flag == 0 {
+                return Ok(None);
+            }
+            let Some((field, after)) = rest.split_first_chunk::<8>() else {
+                return Err(corrupt("too short for what its flags say"));
             };
-            start += 8;
-            Some(Deadline::from_micros(i64::from_le_bytes(*until)))
+            rest = after;
+            Ok(Some(*field))
         };
+        let pinned_until = further(PINNED)?;
+        let fence = further(FENCED)?;
+        let start =
+            fixed.len() + 8 * (usize::from(pinned_until.is_some()) + usize::from(fence.is_some()));
         let expires = i64::from_le_bytes(field(fixed, 28));
         let head = Head {
             tag: u64::from_le_bytes(field(fixed, 4)),
             weight: u64::from_le_bytes(field(fixed, 12)),
             modified: i64::from_le_bytes(field(fixed, 20)),
             expires: (expires != NEVER).then(|| Deadline::from_micros(expires)),
-            pinned_until,
+            pinned_until: pinned_until
+                .map(|until| Deadline::from_micros(i64::from_le_bytes(until))),
             explicit_expiry: flags & EXPLICIT != 0,
+            fence: fence.map(u64::from_le_bytes),
         };
         bytes.advance(start);
         Ok(Self { head, payload: bytes })
@@ -158,6 +173,7 @@ mod tests {
             expires: Some(Deadline::from_micros(100)),
             pinned_until: None,
             explicit_expiry: false,
+            fence: None,
         }
     }
 
@@ -165,8 +181,8 @@ mod tests {
     fn what_is_written_is_read() {
         for pinned_until in [None, Some(Deadline::from_micros(1))] {
             for expires in [None, Some(Deadline::MAX)] {
-                for explicit_expiry in [false, true] {
-                    let head = Head { expires, pinned_until, explicit_expiry, ..head() };
+                for (explicit_expiry, fence) in [(false, None), (true, None), (true, Some(9))] {
+                    let head = Head { expires, pinned_until, explicit_expiry, fence, ..head() };
                     let envelope = Envelope { head, payload: Bytes::from_static(b"xyz") };
                     let read = Envelope::decode(envelope.encode()).unwrap();
                     assert_eq!(read.head, head);
@@ -178,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_shorter_and_every_foreign_text_is_corrupt() {
-        let head = Head { pinned_until: Some(Deadline::MAX), ..head() };
+        let head = Head { pinned_until: Some(Deadline::MAX), fence: Some(1), ..head() };
         let bytes = Envelope { head, payload: Bytes::new() }.encode();
         for len in 0..bytes.len() {
             let error = Envelope::decode(bytes.slice(..len)).unwrap_err();

@@ -25,6 +25,9 @@ pub enum CacheError {
     Conflict,
     /// The lock was no longer ours when the write was due; nothing was written.
     LockLost,
+    /// The counter of fencing tokens is gone from the store, though tokens were drawn: it was
+    /// evicted, or deleted by hand. A new one could repeat them, so no lock is given (`L2`).
+    FenceLost,
     /// A loader asked for the very key that it was loading.
     Reentrant,
     /// The pending value was given up, evicted, deleted or cleared away before it had a value.
@@ -101,6 +104,11 @@ impl fmt::Display for CacheError {
             Self::Busy => f.write_str("the lock is held by another"),
             Self::Conflict => f.write_str("another write came first"),
             Self::LockLost => f.write_str("the lock was lost before the write"),
+            Self::FenceLost => f.write_str(
+                "the counter of fencing tokens is gone from the store, evicted or deleted by hand, \
+                 and a new one could repeat tokens: delete the mark beside it, in the namespace \
+                 d/fence, once no holder of an old token is left",
+            ),
             Self::Reentrant => f.write_str("a loader asked for the key that it was loading"),
             Self::Abandoned => f.write_str("the pending value was abandoned"),
             Self::TimedOut => f.write_str("timed out waiting for the value"),

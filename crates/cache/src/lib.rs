@@ -6,17 +6,23 @@
 //! The rules behind the short names in these docs (`F2`, `V4`, …) are written out in the project's
 //! `docs/cache.md`. The futures here want a tokio runtime with time enabled.
 
+mod backoff;
 mod blocking;
 mod builder;
 mod cache;
+mod chance;
 mod circuit;
+mod compare;
 pub mod compat;
+mod distributed;
 mod envelope;
 mod error;
+mod fence;
 mod fill;
 mod flight;
 mod handle;
 mod item;
+mod lease;
 mod lifecycle;
 mod load;
 mod lock;
@@ -24,12 +30,14 @@ mod memo;
 mod metrics;
 mod pending;
 mod pins;
+mod placeholder;
 mod policy;
 mod read;
 mod scope;
 mod set;
 mod slot;
 mod space;
+mod stamp;
 mod store;
 mod trace;
 mod write;
@@ -37,6 +45,7 @@ mod write;
 pub use blocking::{BlockingCache, Slot as BlockingSlot};
 pub use builder::{CacheBuilder, DEFAULT_TTL, One, Space, StoreFailure};
 pub use cache::Cache;
+pub use distributed::Distributed;
 pub use error::{CacheError, CacheResult, LoadError, LoadFailure, Refusal};
 pub use handle::CacheStoreHandle;
 pub use item::{CacheItem, Freshness};

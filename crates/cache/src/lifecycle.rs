@@ -11,7 +11,7 @@ use larder_core::{Namespace, NamespacedStore};
 use crate::handle::Source;
 use crate::slot::Range;
 use crate::space::Inner;
-use crate::{CacheError, CacheResult, CacheSpace};
+use crate::{CacheError, CacheResult, CacheSpace, Distributed};
 
 impl CacheSpace {
     /// What [`session`](Self::session) does when it begins, unless the builder says otherwise.
@@ -164,6 +164,9 @@ impl Inner {
     fn check_policy(&self) -> CacheResult<()> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
         let Some(store) = &*opened else { return Err(CacheError::closed()) };
+        if self.coordination.is_some() {
+            Distributed::check_store(&store.capabilities())?;
+        }
         let settings = &self.policies.settings;
         settings.policy.check_store(&store.capabilities(), settings)
     }
@@ -187,6 +190,12 @@ impl Inner {
 
     async fn close(self: &Arc<Self>) -> CacheResult<()> {
         self.shut();
+        if let Some(coordination) = &self.coordination {
+            // Others need not wait for leases that are lost here.
+            for held in coordination.held() {
+                held.release().await;
+            }
+        }
         self.lifecycle.idle().await;
         let owned = matches!(self.source, Source::Owned(_));
         let store = {

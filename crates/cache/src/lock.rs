@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use larder_core::{BoxFuture, Condition};
+use larder_core::{BoxFuture, Condition, ErrorKind};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use crate::backoff::Backoff;
+use crate::distributed::{Coordination, Places, name};
+use crate::flight::Guarded;
+use crate::lease::{Attempt, Companion, Lease, abandon};
 use crate::slot::SlotRef;
 use crate::space::{Inner, Route};
 use crate::write::Locked;
@@ -41,9 +45,14 @@ impl<V: 'static> Cache<V> {
     /// It waits without limit unless told otherwise. Reading, setting and loading the key do not
     /// take the lock: it is for those who agree on it.
     ///
+    /// In a [`distributed`](crate::CacheBuilder::distributed) space, the lock holds among all
+    /// processes (`L2`): for a lease, which is renewed as long as the guard lives, and with a
+    /// [`fence`](LockGuard::fence). It is advisory where what it guards does not check that token.
+    /// Between processes, nobody is served in the order of asking.
+    ///
     /// # Errors
     /// On await, `Busy` when it is held by another and that was not to be waited for, or for longer
-    /// than told; `Closed`.
+    /// than told; `Closed`; in a distributed space the store's, and `FenceLost`.
     ///
     /// # Examples
     /// ```
@@ -136,7 +145,10 @@ impl<'a, V: Send + 'static> IntoFuture for GetSetKey<'a, V> {
             let route = route?;
             let inner = &cache.space.0;
             let lock = inner.lock(&route, key, wait).await?;
-            let (envelope, seen) = inner.locked(&route, key, Locked::see).await?;
+            let fence = lock.fence();
+            let see = async move |locked: Locked| locked.see(fence).await;
+            let (envelope, seen) = inner.locked(&route, key, see).await?;
+            lock.accompany(&seen);
             let item = envelope
                 .filter(|envelope| envelope.head.is_live(inner.now()))
                 .filter(|envelope| cache.decode(envelope).is_ok())
@@ -158,21 +170,123 @@ impl Inner {
         self.check_open()?;
         let slot = self.table.slot(&route.scope, key);
         let mutex = slot.user_lock();
-        let guard = match wait {
-            Wait::No => mutex.try_lock_owned().map_err(|_| CacheError::Busy)?,
-            Wait::Forever | Wait::AtMost(_) => {
-                let closing = self.shut.subscribe();
-                let locked = lock_unless_shut(mutex, closing);
-                match wait {
-                    Wait::AtMost(at_most) => {
-                        tokio::time::timeout(at_most, locked).await.unwrap_or(Err(CacheError::Busy))
-                    }
-                    _ => locked.await,
-                }?
-            }
+        let taken = async {
+            let closing = self.shut.subscribe();
+            let guard = match wait {
+                Wait::No => mutex.try_lock_owned().map_err(|_| CacheError::Busy)?,
+                _ => lock_unless_shut(mutex, closing).await?,
+            };
+            let guard = LockGuard {
+                shut,
+                key: Arc::clone(&slot.key),
+                held: Some(Held { _guard: guard, lease: None, slot, inner: Arc::clone(self) }),
+            };
+            self.take_lease(route, guard, matches!(wait, Wait::No)).await
         };
-        let guard = LockGuard { shut, _guard: guard, slot };
-        if guard.is_lost() { Err(CacheError::closed()) } else { Ok(guard) }
+        let guard = match wait {
+            Wait::AtMost(at_most) => {
+                tokio::time::timeout(at_most, taken).await.unwrap_or(Err(CacheError::Busy))
+            }
+            _ => taken.await,
+        }?;
+        if guard.is_lost() { Err(guard.lost_before_given()) } else { Ok(guard) }
+    }
+
+    /// Takes the lock from the other processes too, where there are any.
+    async fn take_lease(
+        self: &Arc<Self>,
+        route: &Route,
+        mut guard: LockGuard,
+        no_wait: bool,
+    ) -> CacheResult<LockGuard> {
+        let Some(coordination) = &self.coordination else { return Ok(guard) };
+        let places = self.places(coordination)?;
+        let max_len = places.locks.capabilities().max_key_len;
+        let name = name(&route.scope, &guard.key, max_len).into();
+        let asking = Asking {
+            inner: Arc::clone(self),
+            coordination: Arc::clone(coordination),
+            places,
+            name,
+            owner: crate::chance::owner(),
+            unsure: false,
+        };
+        let mut closing = self.shut.subscribe();
+        let mut closed = pin!(closing.changed());
+        let mut lease = pin!(asking.take(no_wait));
+        let lease = poll_fn(|context| {
+            if let Poll::Ready(lease) = lease.as_mut().poll(context) {
+                return Poll::Ready(lease);
+            }
+            closed.as_mut().poll(context).map(|_| Err(CacheError::closed()))
+        });
+        let lease = lease.await?;
+        if let Some(held) = &mut guard.held {
+            held.lease = Some(lease);
+        }
+        Ok(guard)
+    }
+}
+
+/// How often an error of the store is taken for one that goes by.
+const ERRORS: usize = 3;
+
+/// One caller who wants a lock that other processes may hold.
+struct Asking {
+    inner: Arc<Inner>,
+    coordination: Arc<Coordination>,
+    places: Arc<Places>,
+    name: Arc<str>,
+    owner: crate::chance::Owner,
+    /// A request ended with an error; the lock may be ours.
+    unsure: bool,
+}
+
+impl Asking {
+    async fn take(mut self, no_wait: bool) -> CacheResult<Lease> {
+        let mut backoff = Backoff::new();
+        let mut errors = 0;
+        loop {
+            let attempt = Attempt {
+                inner: Arc::clone(&self.inner),
+                coordination: Arc::clone(&self.coordination),
+                places: Arc::clone(&self.places),
+                name: Arc::clone(&self.name),
+                owner: self.owner,
+                unsure: self.unsure,
+            };
+            // Carried through, and given back, when the caller goes away.
+            match Guarded::new(attempt.make()).await {
+                Ok(Some(lease)) => {
+                    self.unsure = false;
+                    return Ok(lease);
+                }
+                Ok(None) if no_wait => return Err(CacheError::Busy),
+                Ok(None) => {}
+                Err(error) => {
+                    self.unsure = true;
+                    errors += 1;
+                    let passing = error
+                        .store_error()
+                        .is_some_and(|it| it.is_retryable() || it.kind() == ErrorKind::Unknown);
+                    if !passing || errors > ERRORS {
+                        return Err(error);
+                    }
+                }
+            }
+            backoff.wait(None).await;
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        // Nobody is to wait for a lease that nobody knows to be theirs.
+        if self.unsure
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(abandon(Arc::clone(&self.places), Arc::clone(&self.name), self.owner));
+        }
     }
 }
 
@@ -192,52 +306,133 @@ async fn lock_unless_shut(
     .await
 }
 
-/// A lock that is held: see [`Cache::lock`]. Dropped, it is released.
+/// A lock that is held: see [`Cache::lock`]. Dropped, it is released, in the background where other
+/// processes are to be told.
 #[must_use = "dropped, it is released at once"]
 pub struct LockGuard {
     /// Changes when the space is closed, which takes all locks away.
     shut: watch::Receiver<u64>,
-    /// Released before the slot is given up, which may take it out of the table.
+    key: Arc<str>,
+    /// `None` once it is being released.
+    held: Option<Held>,
+}
+
+/// In the order in which it is given back: what other processes know of, then the lock of this one,
+/// then the slot, which may leave the table.
+struct Held {
+    lease: Option<Lease>,
     _guard: OwnedMutexGuard<()>,
     slot: SlotRef,
+    inner: Arc<Inner>,
 }
 
 impl LockGuard {
     pub(crate) fn key(&self) -> &str {
-        &self.slot.key
+        &self.key
     }
 
-    /// Tells whether the lock was taken away, as by closing the space.
+    fn lease(&self) -> Option<&Lease> {
+        self.held.as_ref()?.lease.as_ref()
+    }
+
+    /// The fencing token of a lock of several processes; `None` in a space that is not
+    /// [`distributed`](crate::CacheBuilder::distributed).
+    ///
+    /// It is greater than the token of whoever held the lock before. What is guarded is safe from a
+    /// holder that was paused where it refuses whatever comes with a smaller token than it has seen.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.lease().map(|lease| lease.fence)
+    }
+
+    /// Tells whether the lock was taken away: by closing the space, or in a distributed one because
+    /// its lease was not renewed in time, or its record is no longer there.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.shut.has_changed().unwrap_or(true)
+            || self.lease().is_some_and(|lease| lease.held.is_lost())
     }
 
     /// Completes when the lock is taken away.
     pub async fn lost(&self) {
+        let mut shut = self.shut.clone();
         // An error says that the space itself is gone.
-        let _ = self.shut.clone().changed().await;
+        let mut closed = pin!(shut.changed());
+        let mut lost = pin!(async {
+            match self.lease() {
+                Some(lease) => lease.held.lost().await,
+                None => std::future::pending().await,
+            }
+        });
+        poll_fn(|context| {
+            let over = closed.as_mut().poll(context).is_ready();
+            if over || lost.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Releases the lock; once it has returned, another can have it.
-    #[allow(clippy::unused_async, reason = "releasing a lock of several processes takes a call")]
-    pub async fn release(self) {
-        drop(self);
+    ///
+    /// Where the store cannot be told, it tries until the lease is over.
+    pub async fn release(mut self) {
+        if let Some(release) = self.give_back() {
+            Guarded::new(release).await;
+        }
+    }
+
+    pub(crate) fn accompany(&self, seen: &Seen) {
+        if let Some(lease) = self.lease() {
+            lease.held.set_companion(seen.companion.clone());
+        }
+    }
+
+    /// What the release has to do beyond dropping the guard.
+    fn give_back(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let mut held = self.held.take()?;
+        let lease = held.lease.take()?;
+        let call = held.inner.lifecycle.enter().ok();
+        Some(lease.release(held, call))
+    }
+
+    fn lost_before_given(&self) -> CacheError {
+        let closed = self.shut.has_changed().unwrap_or(true);
+        if closed { CacheError::closed() } else { CacheError::LockLost }
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        let Some(runtime) = self.lease().map(|lease| lease.runtime().clone()) else { return };
+        if let Some(release) = self.give_back() {
+            runtime.spawn(release);
+        }
     }
 }
 
 impl fmt::Debug for LockGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LockGuard").field("slot", &*self.slot).finish_non_exhaustive()
+        f.debug_struct("LockGuard")
+            .field("slot", &self.held.as_ref().map(|held| &*held.slot))
+            .field("lease", &self.lease())
+            .finish_non_exhaustive()
     }
 }
 
 /// What a key was when it was last read or written under its lock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) mutations: u64,
     /// Checked by the store, where it can: for writers that do not go through this space.
     pub(crate) condition: Condition,
+    /// Another write came right after the last one.
+    pub(crate) overtaken: bool,
+    /// The token of a lock of several processes.
+    pub(crate) fence: Option<u64>,
+    /// The record that the condition speaks of, to be kept as long as such a lock.
+    pub(crate) companion: Option<Companion>,
 }
 
 /// An entry that was read, and may be set, under its lock: see [`Cache::getset`]. Dropped, the lock is
@@ -271,6 +466,12 @@ impl<V: 'static> GetSet<V> {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lock.is_lost()
+    }
+
+    /// The fencing token of the lock: see [`LockGuard::fence`].
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.lock.fence()
     }
 
     /// Completes when the lock is taken away.

@@ -68,6 +68,8 @@ counters! {
     not_admitted,
     /// Pins that reached their greatest age.
     pins_expired,
+    /// Locks held across processes that were lost: not renewed in time, taken or deleted (`L2`).
+    locks_lost,
 }
 
 impl Counters {

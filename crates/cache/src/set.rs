@@ -95,6 +95,7 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
                 let put = cache.space.0.put(&route, key, write, mode).await;
                 return match put {
                     Ok(Put::Done(now)) => {
+                        lock.accompany(&now);
                         *seen = now;
                         Ok(())
                     }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{Codec, Expiry, Lifecycle, MessagePack, Namespace, NamespacedStore};
@@ -8,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::builder::{CacheBuilder, Config, Space, default_tag};
 use crate::circuit::Circuit;
+use crate::distributed::{Coordination, Places};
 use crate::handle::Source;
 use crate::metrics::{CacheStats, Counters};
 use crate::policy::{Policies, Policy};
@@ -53,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) circuit: Circuit,
     pub(crate) counters: Counters,
     pub(crate) policies: Policies,
+    /// In a distributed space.
+    pub(crate) coordination: Option<Arc<Coordination>>,
     /// The policy's index is not that of the store just opened.
     pub(crate) needs_index: AtomicBool,
 }
@@ -90,6 +94,7 @@ impl CacheSpace {
         };
         let policies = Policies::new(config.policy);
         let circuit = Circuit::new(config.circuit.0, config.circuit.1);
+        let coordination = config.distributed.map(|it| Arc::new(Coordination::new(it)));
         Self(Arc::new(Inner {
             id: NEXT_SPACE.fetch_add(1, SeqCst),
             config,
@@ -103,6 +108,7 @@ impl CacheSpace {
             circuit,
             counters: Counters::default(),
             policies,
+            coordination,
             needs_index: AtomicBool::new(true),
         }))
     }
@@ -168,22 +174,37 @@ impl Inner {
         }
     }
 
+    /// How long the store keeps an entry whose life is over.
+    pub(crate) fn retention(&self) -> Duration {
+        self.config.retain
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
     }
 
     /// The store's handle to a scope.
     pub(crate) fn route(&self, scope: Namespace) -> CacheResult<Arc<Route>> {
-        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.generation();
-        let root = match (&*opened, &self.source) {
-            (Some(root), _) => root,
-            (None, Source::Borrowed(Err(error))) => return Err(error.clone().into()),
-            (None, _) => return Err(CacheError::closed()),
-        };
+        let (root, generation) = self.root()?;
         let path: Vec<&str> = scope.segments().collect();
         let store = root.with_path(&path)?;
         Ok(Arc::new(Route { scope, store, generation }))
+    }
+
+    /// The store's handles to what processes agree on.
+    pub(crate) fn places(&self, coordination: &Coordination) -> CacheResult<Arc<Places>> {
+        let (root, generation) = self.root()?;
+        coordination.places(generation, &root)
+    }
+
+    fn root(&self) -> CacheResult<(Arc<dyn NamespacedStore>, u64)> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation();
+        match (&*opened, &self.source) {
+            (Some(root), _) => Ok((Arc::clone(root), generation)),
+            (None, Source::Borrowed(Err(error))) => Err(error.clone().into()),
+            (None, _) => Err(CacheError::closed()),
+        }
     }
 
     pub(crate) fn check_open(&self) -> CacheResult<()> {

@@ -119,7 +119,7 @@ impl Inner {
             Mode::Keep(flight) => {
                 Ok(slot.current().is_some_and(|current| Arc::ptr_eq(&current, flight)))
             }
-            Mode::Held(seen) if seen.mutations == slot.mutations() => Ok(true),
+            Mode::Held(seen) if !seen.overtaken && seen.mutations == slot.mutations() => Ok(true),
             Mode::Held(_) => Err(CacheError::Conflict),
         }
     }
@@ -152,6 +152,7 @@ impl Inner {
                 .pin
                 .then(|| Deadline::after(now, self.policies.settings.pin_max_age)),
             explicit_expiry: write.expiry.is_some(),
+            fence: None,
         };
         (Envelope { head, payload: write.payload }, gone)
     }
@@ -217,21 +218,23 @@ impl Locked {
         let old = if keeps { self.read().await? } else { None };
         let now = inner.now();
         let old = old.filter(|old| old.head.is_live(now));
-        let (envelope, gone) = inner.envelope(write, now, old.as_ref().map(|old| &old.head));
+        let (mut envelope, gone) = inner.envelope(write, now, old.as_ref().map(|old| &old.head));
         let gone = gone || matches!(room, Admitted::Vanishes);
+        if let Mode::Held(seen) = &mode {
+            envelope.head.fence = seen.fence;
+        }
         let tag = envelope.head.tag;
         let bytes = envelope.encode();
         let done = match (&mode, gone) {
             (Mode::Held(seen), _) => {
-                let (head, condition) = (&envelope.head, seen.condition.clone());
-                self.set_if_unseen(head, bytes.clone(), now, condition, gone).await
+                self.set_if_unseen(&envelope.head, bytes.clone(), now, seen, gone).await
             }
             (_, true) => self.store_delete().await.map(|_| true),
             (_, false) => self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await,
         };
         match done {
             Ok(true) if matches!(mode, Mode::Fill(_)) => self.slot.count_mutation(),
-            Ok(true) => self.slot.overtake(Overtake::Value(bytes, tag)),
+            Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),
             Ok(false) => return Err(CacheError::Conflict),
             Err(error) => {
                 if !matches!(mode, Mode::Fill(_)) {
@@ -251,9 +254,9 @@ impl Locked {
             _ => inner.policies.forget(&self.slot.scope, &self.slot.key),
         }
         inner.table.count_fill(&self.slot.key);
-        let held = matches!(mode, Mode::Held(_));
-        let condition = if held { self.version().await? } else { Condition::Any };
-        Ok(Put::Done(Seen { mutations: self.slot.mutations(), condition }))
+        let Mode::Held(seen) = mode else { return Ok(Put::Done(Seen::default())) };
+        let written = (!gone).then_some((bytes, envelope.head));
+        self.see_again(seen.fence, written).await.map(Put::Done)
     }
 
     /// Writes if the record is still the one that was seen.
@@ -262,9 +265,10 @@ impl Locked {
         head: &Head,
         bytes: Bytes,
         now: DateTime<Utc>,
-        condition: Condition,
+        seen: &Seen,
         gone: bool,
     ) -> Result<bool, Error> {
+        let condition = seen.condition.clone();
         if gone {
             let options = DeleteOptions::default().with_condition(condition.clone());
             let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
@@ -275,22 +279,49 @@ impl Locked {
         if self.store_set(head, bytes.clone(), now, condition).await? {
             return Ok(true);
         }
-        // A record that expired since it was seen was changed by nobody.
-        Ok(matched && self.store_set(head, bytes, now, Condition::Absent).await?)
+        // A record that expired since it was seen was changed by nobody. Where other processes lock
+        // too, that cannot be told from one that a later holder deleted; theirs do not expire.
+        let alone = seen.fence.is_none();
+        Ok(matched && alone && self.store_set(head, bytes, now, Condition::Absent).await?)
     }
 
-    /// The condition that holds as long as nobody changes the record, where the store can tell.
-    async fn version(&self) -> CacheResult<Condition> {
-        Ok(self.see_record().await?.1)
+    /// What is stored, and what [`Mode::Held`] needs to tell later whether it still is. Under a lock
+    /// of several processes, the record is stamped with the lock's token: from then on, the store
+    /// refuses what an earlier holder writes.
+    pub(crate) async fn see(self, fence: Option<u64>) -> CacheResult<(Option<Envelope>, Seen)> {
+        if let Some(fence) = fence {
+            return self.stamp(fence).await;
+        }
+        let (record, condition) = self.see_record().await?;
+        let envelope = record.and_then(|bytes| Envelope::decode(bytes).ok());
+        Ok((envelope, self.seen(condition)))
     }
 
-    /// What is stored, and what [`Mode::Held`] needs to tell later whether it still is.
-    pub(crate) async fn see(self) -> CacheResult<(Option<Envelope>, Seen)> {
-        let (envelope, condition) = self.see_record().await?;
-        Ok((envelope, Seen { mutations: self.slot.mutations(), condition }))
+    pub(crate) fn seen(&self, condition: Condition) -> Seen {
+        Seen { mutations: self.slot.mutations(), condition, ..Seen::default() }
     }
 
-    async fn see_record(&self) -> CacheResult<(Option<Envelope>, Condition)> {
+    /// What was just written, or deleted, as it is to be found at the next write under the lock.
+    async fn see_again(
+        &self,
+        fence: Option<u64>,
+        written: Option<(Bytes, Head)>,
+    ) -> CacheResult<Seen> {
+        let (record, condition) = self.see_record().await?;
+        let overtaken = match (&record, &written) {
+            (Some(found), Some((written, _))) => found != written,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let companion = fence.and(written).and_then(|(bytes, head)| {
+            self.companion(bytes, head.kept_until(self.inner.retention()), false)
+        });
+        Ok(Seen { overtaken, fence, companion, ..self.seen(condition) })
+    }
+
+    /// The record, and the condition that holds as long as nobody changes it, where the store can
+    /// tell.
+    pub(crate) async fn see_record(&self) -> CacheResult<(Option<Bytes>, Condition)> {
         let conditions = self.route.store.capabilities().conditions;
         let options = GetOptions::default().with_version(conditions);
         let read = self.route.store.get_opts(&self.slot.key, options).await;
@@ -299,7 +330,7 @@ impl Locked {
             Ok(None) => Ok((None, Condition::Any)),
             Ok(Some(entry)) => {
                 let condition = entry.version.map_or(Condition::Any, Condition::Matches);
-                Ok((Envelope::decode(entry.value).ok(), condition))
+                Ok((Some(entry.value), condition))
             }
             // A damaged record is no value (V2); it is there to be replaced or deleted.
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok((None, Condition::Any)),
@@ -316,7 +347,7 @@ impl Locked {
         condition: Condition,
     ) -> Result<bool, Error> {
         // A duration rather than a moment: the store may go by a clock of its own.
-        let expiry = match head.kept_until(self.inner.config.retain) {
+        let expiry = match head.kept_until(self.inner.retention()) {
             None => Expiry::Never,
             Some(until) => Expiry::After(until.remaining(now).unwrap_or_default()),
         };
@@ -362,7 +393,7 @@ impl Locked {
             return Err(CacheError::NotFound);
         }
         let now = self.inner.now();
-        let kept_until = envelope.head.kept_until(self.inner.config.retain);
+        let kept_until = envelope.head.kept_until(self.inner.retention());
         if kept_until.is_some_and(|until| until.is_past(now)) {
             return Err(CacheError::NotFound);
         }

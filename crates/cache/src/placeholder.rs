@@ -1,0 +1,65 @@
+use larder_core::Bytes;
+
+use crate::chance::Owner;
+
+/// Two bytes that no cache entry begins with, and the version of the layout.
+const MAGIC: [u8; 3] = [0xC1, b'P', 1];
+const LOADING: u8 = b'l';
+const LOCKED: u8 = b'f';
+
+/// What stands in an entry's place as long as there is none, so that whoever changes the key is
+/// noticed by the store itself. No reader takes it for an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placeholder {
+    /// The owner loads the entry; others wait for it (F6).
+    Loading(Owner),
+    /// The holder of the lock with this token read the key and found nothing (L2).
+    Locked(u64),
+}
+
+impl Placeholder {
+    pub(crate) fn encode(self) -> Bytes {
+        let mut bytes = MAGIC.to_vec();
+        match self {
+            Self::Loading(owner) => {
+                bytes.push(LOADING);
+                bytes.extend_from_slice(&owner);
+            }
+            Self::Locked(fence) => {
+                bytes.push(LOCKED);
+                bytes.extend_from_slice(&fence.to_le_bytes());
+            }
+        }
+        bytes.into()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.strip_prefix(&MAGIC)?.split_first()?;
+        match *kind {
+            LOADING => Some(Self::Loading(rest.try_into().ok()?)),
+            LOCKED => Some(Self::Locked(u64::from_le_bytes(rest.try_into().ok()?))),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is(bytes: &[u8]) -> bool {
+        Self::decode(bytes).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        for placeholder in [Placeholder::Loading([7; 16]), Placeholder::Locked(u64::MAX)] {
+            let bytes = placeholder.encode();
+            assert_eq!(Placeholder::decode(&bytes), Some(placeholder));
+            for len in 0..bytes.len() {
+                assert_eq!(Placeholder::decode(&bytes[..len]), None);
+            }
+            assert!(crate::envelope::Envelope::decode(bytes).is_err());
+        }
+    }
+}
