@@ -75,6 +75,8 @@ pub enum Need {
     Reopen,
     /// [`Harness::crash`](crate::Harness::crash).
     Crash,
+    /// [`Harness::open_folder`](crate::Harness::open_folder).
+    Folder,
     /// [`Harness::second_handle`](crate::Harness::second_handle).
     SecondHandle,
     /// [`Harness::corrupt_record`](crate::Harness::corrupt_record).

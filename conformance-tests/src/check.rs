@@ -85,7 +85,7 @@ async fn run_all<H: Harness + Clone>(
                 let Some((case, variant)) = work.get(index) else {
                     return;
                 };
-                let report = run_case(case, *variant, Arc::clone(&harness), budget);
+                let report = run_case(case, *variant, Arc::clone(&harness), budget, None);
                 if send.send((index, report)).is_err() {
                     return;
                 }

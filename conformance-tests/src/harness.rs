@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,14 @@ pub trait Harness: Send + Sync + 'static {
     /// `None` where that cannot be done.
     async fn crash(&self, fixture: &Fixture) -> Result<Option<Handle>> {
         let _ = fixture;
+        Ok(None)
+    }
+
+    /// Opens the store that lies in `folder`, making it where there is none, on the system's clock;
+    /// `None` where data does not lie in folders. It is called in processes of their own, too, which
+    /// are killed.
+    async fn open_folder(&self, folder: &Path) -> Result<Option<Handle>> {
+        let _ = folder;
         Ok(None)
     }
 

@@ -161,6 +161,7 @@ mod table;
 mod trace;
 mod trial;
 mod verdict;
+mod writer;
 
 #[cfg(feature = "cache")]
 pub use cache::cache_cases;

@@ -25,6 +25,7 @@ pub(crate) fn run_case(
     variant: Variant,
     harness: Arc<dyn Harness>,
     random_budget: Duration,
+    test: Option<String>,
 ) -> CaseReport {
     let trace = Trace::default();
     let collected = Arc::new(Mutex::new(Vec::new()));
@@ -32,7 +33,7 @@ pub(crate) fn run_case(
     let (send, receive) = mpsc::channel();
     let started = Instant::now();
     let attempt =
-        Attempt { case, variant, harness, trace: trace.clone(), collected, random_budget };
+        Attempt { case, variant, harness, trace: trace.clone(), collected, random_budget, test };
     let collected = Arc::clone(&attempt.collected);
     let thread = std::thread::Builder::new()
         .name(format!("{variant}::{}", case.name))
@@ -75,6 +76,7 @@ struct Attempt {
     trace: Trace,
     collected: Arc<Mutex<Vec<Broken>>>,
     random_budget: Duration,
+    test: Option<String>,
 }
 
 impl Attempt {
@@ -93,7 +95,7 @@ impl Attempt {
     }
 
     async fn attempt(self) -> Verdict {
-        let Self { case, variant, harness, trace, collected, random_budget } = self;
+        let Self { case, variant, harness, trace, collected, random_budget, test } = self;
         let opened = AssertUnwindSafe(harness.open()).catch_unwind().await;
         let fixture = match opened {
             Ok(Ok(fixture)) => fixture,
@@ -105,7 +107,7 @@ impl Attempt {
         };
         let (trial, made) =
             Trial::new(Arc::clone(&harness), fixture, variant, trace.clone(), collected);
-        let trial = trial.with_random_budget(random_budget);
+        let trial = trial.with_random_budget(random_budget).with_test(test);
         let verdict = match made {
             Err(stop) => Err(stop),
             Ok(()) => match case.needs.iter().find_map(|need| trial.lacks(*need)) {
@@ -144,7 +146,7 @@ fn panicked(who: &str, panic: &(dyn Any + Send)) -> Stop {
     Stop::fail(format!("{who} panicked: {text}"))
 }
 
-fn runtime(flavor: Flavor) -> std::io::Result<Runtime> {
+pub(crate) fn runtime(flavor: Flavor) -> std::io::Result<Runtime> {
     match flavor {
         Flavor::MultiThread => Builder::new_multi_thread().worker_threads(2).enable_all().build(),
         Flavor::CurrentThread => Builder::new_current_thread().enable_all().build(),

@@ -34,6 +34,7 @@ pub(crate) struct Trial {
     broken: Arc<Mutex<Vec<Broken>>>,
     view: View,
     random_budget: Duration,
+    test: Option<String>,
 }
 
 /// One handle, as the variant has it, noting every operation.
@@ -72,7 +73,16 @@ impl Trial {
             }
         };
         (
-            Self { harness, fixture, variant, trace, broken, view, random_budget: Duration::ZERO },
+            Self {
+                harness,
+                fixture,
+                variant,
+                trace,
+                broken,
+                view,
+                random_budget: Duration::ZERO,
+                test: None,
+            },
             verdict,
         )
     }
@@ -80,6 +90,16 @@ impl Trial {
     pub(crate) fn with_random_budget(mut self, budget: Duration) -> Self {
         self.random_budget = budget;
         self
+    }
+
+    pub(crate) fn with_test(mut self, test: Option<String>) -> Self {
+        self.test = test;
+        self
+    }
+
+    /// The name of the test that runs the case, if one does.
+    pub(crate) fn test(&self) -> Option<&str> {
+        self.test.as_deref()
     }
 
     /// How long random calls are tried, once the least number is.
@@ -358,6 +378,7 @@ impl Trial {
             // Found out by calling the harness.
             Need::Reopen
             | Need::Crash
+            | Need::Folder
             | Need::SecondHandle
             | Need::CorruptRecord
             | Need::BreakConnection

@@ -9,7 +9,9 @@ use std::time::Duration;
 use larder_conformance::{
     CheckOptions, Fixture, Harness, Level, Matrix, Outcome, Report, Variant, check_with,
 };
-use larder_core::{DeleteOptions, ManualClock, Result, Store, async_trait, forward_store};
+use larder_core::{
+    Cursor, DeleteOptions, ListPage, ManualClock, Result, Store, async_trait, forward_store,
+};
 use reference::{Reference, everything};
 
 /// How a store is broken.
@@ -19,6 +21,7 @@ enum Fault {
     Hangs,
     Blocks,
     Forgets,
+    Rescans,
 }
 
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ struct Broken(Reference, Fault);
 #[deny(clippy::missing_trait_methods)]
 impl Store for Broken {
     forward_store!(0: get_opts, set_opts, delete_all, capabilities, exists, expires_in, get_many,
-        set_many, delete_many, update_expiry, list_page, list_child_namespaces, delete_prefix,
+        set_many, delete_many, update_expiry, list_child_namespaces, delete_prefix,
         delete_expired, flush, ping, close);
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
@@ -39,7 +42,20 @@ impl Store for Broken {
                 std::thread::park();
             },
             Fault::Forgets => self.0.delete_opts(key, options).await.map(|_| false),
+            Fault::Rescans => self.0.delete_opts(key, options).await,
         }
+    }
+
+    async fn list_page(
+        &self,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        if self.1 == Fault::Rescans {
+            self.0.list_page(prefix, None, usize::MAX).await?;
+        }
+        self.0.list_page(prefix, cursor, limit).await
     }
 }
 
@@ -59,7 +75,8 @@ impl Harness for Faulty {
     }
 
     fn time_limit(&self) -> Duration {
-        Duration::from_secs(3)
+        // Enough for the honest cases on any machine.
+        Duration::from_secs(if self.0 == Fault::Rescans { 60 } else { 3 })
     }
 }
 
@@ -100,6 +117,16 @@ async fn panics_and_hangs_fail_their_case_alone() {
         assert!(failures[0].operations.last().unwrap().contains("delete(\"k\")"), "{report}");
         assert!(report.tally().passed >= 6, "{report}");
     }
+}
+
+#[tokio::test]
+async fn walking_everything_for_each_page_is_seen() {
+    let options = CheckOptions::default()
+        .with_filter("listing::a_listing_costs")
+        .with_variants([Variant::Root]);
+    let report = check_with(&Faulty(Fault::Rescans), options).await;
+    let seen = report.failures().next().map(|failure| failure.seen.as_str());
+    assert!(seen.is_some_and(|seen| seen.contains("4000 keys in pages of 20")), "{report}");
 }
 
 #[tokio::test]

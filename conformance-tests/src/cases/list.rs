@@ -249,6 +249,8 @@ listing {
         "Bytes that are no cursor are `InvalidCursor`, and a cursor carried elsewhere still works.";
     a_page_of_no_keys_cannot_be_asked_for [C3 X2] [List]
         "A limit of zero is `InvalidConfig`.";
+    a_listing_costs_what_it_walks [C3] [List RootHandle]
+        "A whole listing costs time in proportion to what it walks.";
     delete_prefix_deletes_and_counts [N2 K3] [List]
         "`delete_prefix` deletes what begins with its prefix, byte by byte, and counts it.";
     delete_prefix_does_not_count_the_dead [N2 E1] [List]
@@ -423,6 +425,11 @@ durability {
         "What was acknowledged is there after a crash, as far as the store declares.";
     clearing_outlives_a_crash [X1 N2] [Durable Crash]
         "What was cleared does not come back after a crash.";
+}
+
+crashes {
+    a_killed_writer_loses_nothing_acknowledged [X1 S5] [Durable Folder]
+        "After a kill, what was acknowledged is there, all is whole, and nothing else appeared.";
 }
 
 sequences {

@@ -1,10 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use larder_core::{
     Cursor, ErrorKind, ListPage, NamespacePage, NamespacedStore, SetItem, Store, StoreExt,
 };
+
+use tokio::time::Instant;
 
 use super::hostile;
 use crate::trial::{LONG, Trial};
@@ -212,7 +215,7 @@ pub(super) async fn expired_keys_are_hidden(t: &Trial) -> Verdict {
     for index in 0..10 {
         store.set(&format!("dead {index}"), "v").ttl(ttl).await?;
     }
-    store.set("gone at once", "v").ttl(std::time::Duration::ZERO).await?;
+    store.set("gone at once", "v").ttl(Duration::ZERO).await?;
     store.set("live", "v").await?;
     store.set("long", "v").ttl(LONG).await?;
     t.outlive(ttl).await;
@@ -482,6 +485,45 @@ pub(super) async fn a_page_of_no_keys_cannot_be_asked_for(t: &Trial) -> Verdict 
         expect_kind("list_child_namespaces(0)", page, ErrorKind::InvalidConfig)?;
     }
     Ok(())
+}
+
+/// How much dearer each key of a long listing may be than one of a short listing. A listing that
+/// walks everything again for each page is dearer by as much as the listing is longer.
+const DEARER: u32 = 5;
+
+pub(super) async fn a_listing_costs_what_it_walks(t: &Trial) -> Verdict {
+    let store = t.store();
+    let (few, many) = (numbered(200), numbered(4_000));
+    fill(&store, &few).await?;
+    let short = quickest_listing(t, &store, few.len()).await?;
+    fill(&store, &many).await?;
+    let long = quickest_listing(t, &store, many.len()).await?;
+    let times = u32::try_from(many.len() / few.len()).unwrap_or(1);
+    ensure!(
+        long < short.max(LEAST) * times * DEARER,
+        "listing {} keys in pages of 20 takes {long:?}, and {} keys {short:?}: {times} times as many \
+         must not take more than {} times as long",
+        many.len(),
+        few.len(),
+        times * DEARER
+    );
+    Ok(())
+}
+
+/// Shorter times are not told apart.
+const LEAST: Duration = Duration::from_micros(100);
+
+/// The shortest of several attempts, as whatever else delays a thread does so at random.
+async fn quickest_listing(t: &Trial, store: &dyn Store, count: usize) -> Verdict<Duration> {
+    let mut quickest = Duration::MAX;
+    for _ in 0..4 {
+        t.part();
+        let started = Instant::now();
+        let listed = all_keys(store, "", 20).await?;
+        quickest = quickest.min(started.elapsed());
+        ensure!(listed.len() >= count, "a listing of {count} keys gave {}", listed.len());
+    }
+    Ok(quickest)
 }
 
 pub(super) async fn delete_prefix_deletes_and_counts(t: &Trial) -> Verdict {

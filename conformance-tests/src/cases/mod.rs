@@ -6,6 +6,7 @@ mod cancellation;
 mod capabilities;
 mod concurrency;
 mod conditions;
+mod crashes;
 mod durability;
 mod errors;
 mod expiry;

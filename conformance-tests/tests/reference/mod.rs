@@ -1,6 +1,7 @@
 //! A small honest store: a map behind a mutex, with settings that make it odd and leave it correct.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +29,7 @@ pub(crate) struct Oddities {
     pub(crate) page: usize,
     /// Versions are numbers of writes, and not contents.
     pub(crate) numbered_versions: bool,
-    /// Every call purges first.
+    /// Every call on a key purges first.
     pub(crate) eager: bool,
     /// Listings go backwards.
     pub(crate) backwards: bool,
@@ -77,11 +78,16 @@ impl Reference {
 
     /// The records and the time, which is read once they are held.
     fn begin(&self) -> (MutexGuard<'_, Records>, DateTime<Utc>) {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
+        let (mut records, now) = self.look();
         if self.oddities.eager {
             records.retain(|_, record| record.is_live(now));
         }
+        (records, now)
+    }
+
+    fn look(&self) -> (MutexGuard<'_, Records>, DateTime<Utc>) {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
         (records, now)
     }
 
@@ -231,23 +237,24 @@ impl Store for Reference {
             None => None,
             Some(cursor) => Some(String::from_utf8_lossy(&scope.open(cursor)?).into_owned()),
         };
-        let (records, now) = self.begin();
-        let backwards = self.oddities.backwards;
-        let mut following: Vec<(&String, &Record)> = records
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix))
-            .filter(|(key, _)| match &last {
-                None => true,
-                Some(last) if backwards => *key < last,
-                Some(last) => *key > last,
-            })
-            .collect();
-        if backwards {
-            following.reverse();
-        }
+        let (records, now) = self.look();
+        let start = Bound::Included(prefix.to_owned());
+        // No text that begins with the prefix comes after this.
+        let end = Bound::Excluded(format!("{prefix}\u{10ffff}\u{10ffff}"));
+        let following: Box<dyn Iterator<Item = (&String, &Record)>> = match last {
+            None if self.oddities.backwards => {
+                Box::new(records.range::<String, _>((start, end)).rev())
+            }
+            None => Box::new(records.range::<String, _>((start, end))),
+            Some(last) if self.oddities.backwards => {
+                Box::new(records.range::<String, _>((start, Bound::Excluded(last))).rev())
+            }
+            Some(last) => Box::new(records.range::<String, _>((Bound::Excluded(last), end))),
+        };
+        let following = following.take_while(|(key, _)| key.starts_with(prefix));
         let most = if self.oddities.page == 0 { usize::MAX } else { self.oddities.page };
         let (mut keys, mut looked_at) = (Vec::new(), None);
-        for (index, (key, record)) in following.into_iter().enumerate() {
+        for (index, (key, record)) in following.enumerate() {
             if keys.len() == limit || index == most {
                 let next = looked_at.map(|last: &String| scope.seal(last.as_bytes()));
                 return Ok(ListPage::new(keys, next));
