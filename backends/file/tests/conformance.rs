@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use larder_conformance::{Fixture, Handle, Harness, cache_conformance, store_conformance};
 use larder_core::{Durability, ManualClock, Namespace, Result, async_trait};
@@ -58,6 +58,12 @@ impl Harness for Files {
     async fn crash(&self, fixture: &Fixture) -> Result<Option<Handle>> {
         // The old handle is left as it is: its process no longer touches it.
         Ok(Some(Handle::namespaced(open(fixture).await?)))
+    }
+
+    async fn open_folder(&self, folder: &Path) -> Result<Option<Handle>> {
+        let builder = FileStore::builder(folder.join("store"));
+        let store = builder.durability(Durability::ProcessCrash).build().await?;
+        Ok(Some(Handle::namespaced(store)))
     }
 
     async fn second_handle(&self, fixture: &Fixture) -> Result<Option<Handle>> {
