@@ -143,3 +143,8 @@ pub(crate) fn expect_kind<T: std::fmt::Debug>(
         ))),
     }
 }
+
+/// What a task gave, if it did not panic.
+pub(crate) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> Verdict<T> {
+    result.map_err(|error| Stop::fail(format!("a task that calls the store ended early: {error}")))
+}

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use larder_core::{ExpiresIn, Expiry, GetOptions, Result, SetItem, Store, StoreExt};
 
-use super::expiry::joined;
 use super::values::{at_most, pattern};
 use crate::random::Random;
 use crate::trial::{LONG, Trial};
-use crate::verdict::{Stop, Verdict, ensure, expect_value, show_found};
+use crate::verdict::{Stop, Verdict, ensure, expect_value, joined, show_found};
 
 /// The most polls after which a call is dropped; none of a test needs as many.
 const MOST_POLLS: usize = 40;

@@ -4,11 +4,10 @@ use std::time::Duration;
 use larder_core::{ErrorKind, ExpiresIn, GetOptions, Store};
 use tokio::time::Instant;
 
-use super::expiry::joined;
 use super::listing::all_keys;
 use crate::random::Random;
 use crate::trial::Trial;
-use crate::verdict::{Stop, Verdict, ensure, show_found, show_key};
+use crate::verdict::{Stop, Verdict, ensure, joined, show_found, show_key};
 use crate::writer::{Folder, KEYS, Left, TASKS, key, kill_one, write};
 use crate::{Handle, Variant};
 

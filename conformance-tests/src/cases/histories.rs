@@ -10,13 +10,12 @@ use larder_core::{
 use tokio::time::Instant;
 
 use super::cancellation::drop_after;
-use super::expiry::joined;
 use crate::linearizability::{
     Answer, Call, Event, Life, Tolerance, When, is_linearizable, shortest,
 };
 use crate::random::{Random, SEED, Seeds};
 use crate::trial::Trial;
-use crate::verdict::{Stop, Verdict, show_error, show_value};
+use crate::verdict::{Stop, Verdict, joined, show_error, show_value};
 
 const CALLERS: usize = 4;
 const CALLS: usize = 12;

@@ -6,10 +6,9 @@ use larder_core::{
     StoreExt,
 };
 
-use super::expiry::joined;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
-    Stop, Verdict, ensure, expect_kind, expect_missing, expect_value, show_error, show_key,
+    Stop, Verdict, ensure, expect_kind, expect_missing, expect_value, joined, show_error, show_key,
 };
 
 /// Sees that every method that can fail gives `Closed`.

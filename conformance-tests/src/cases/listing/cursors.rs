@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+
+use larder_core::{Cursor, ErrorKind, NamespacedStore, Store};
+
+use super::{MOST_PAGES, fill, numbered, page};
+use crate::trial::Trial;
+use crate::verdict::{Stop, Verdict, expect_kind};
+
+/// A cursor of a listing that goes on.
+async fn some_cursor(store: &dyn Store, prefix: &str) -> Verdict<Cursor> {
+    let mut cursor = None;
+    for _ in 0..MOST_PAGES {
+        let page = page(store, prefix, cursor.as_ref(), 1).await?;
+        match page.next {
+            Some(next) if !page.keys.is_empty() => return Ok(next),
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    Err(Stop::skip("the store gives short listings on one page"))
+}
+
+async fn expect_refused(what: &str, store: &dyn Store, prefix: &str, cursor: &Cursor) -> Verdict {
+    let page = store.list_page(prefix, Some(cursor), 10).await;
+    expect_kind(&format!("list_page with a cursor {what}"), page, ErrorKind::InvalidCursor)
+        .map(drop)
+}
+
+pub(in crate::cases) async fn a_cursor_of_another_listing_is_refused(t: &Trial) -> Verdict {
+    let store = t.store();
+    let mut keys = numbered(30);
+    keys.extend((0..30).map(|index| format!("kex {index}")));
+    fill(&store, &keys).await?;
+    let cursor = some_cursor(&store, "").await?;
+    t.collect(expect_refused("of another prefix", &store, "key", &cursor).await)?;
+    let cursor = some_cursor(&store, "key").await?;
+    t.collect(expect_refused("of another prefix", &store, "", &cursor).await)?;
+    t.collect(expect_refused("of another prefix", &store, "kex", &cursor).await)?;
+    t.collect(expect_refused("of another prefix", &store, "ke", &cursor).await)?;
+    if let Ok(tree) = t.tree() {
+        let cursor = some_cursor(&tree, "").await;
+        let Ok(cursor) = cursor else {
+            return Ok(());
+        };
+        let children = tree.list_child_namespaces(Some(&cursor), 10).await;
+        let call = "list_child_namespaces with a cursor of keys";
+        t.collect(expect_kind(call, children, ErrorKind::InvalidCursor).map(drop))?;
+    }
+    Ok(())
+}
+
+pub(in crate::cases) async fn a_cursor_of_another_namespace_is_refused(t: &Trial) -> Verdict {
+    let tree = t.tree()?;
+    let paths: [&[&str]; 4] = [&[], &["a"], &["a", "b"], &["ab"]];
+    let mut cursors = BTreeMap::new();
+    for path in paths {
+        let store = tree.with_path(path)?;
+        fill(&store, &numbered(30)).await?;
+        cursors.insert(path, some_cursor(&store, "").await?);
+    }
+    for (from, cursor) in &cursors {
+        for to in paths.iter().filter(|to| *to != from) {
+            t.part();
+            let store = tree.with_path(to)?;
+            let what = format!("of the namespace {from:?} in {to:?}");
+            t.collect(expect_refused(&what, &store, "", cursor).await)?;
+        }
+    }
+    Ok(())
+}
+
+pub(in crate::cases) async fn a_cursor_of_another_store_is_refused(t: &Trial) -> Verdict {
+    let store = t.store();
+    let another = t.another("another store: ").await?;
+    let other = another.store();
+    let verdict = async {
+        for store in [&store, &other] {
+            fill(store, &numbered(30)).await?;
+        }
+        let cursor = some_cursor(&store, "").await?;
+        expect_refused("of another store", &other, "", &cursor).await
+    };
+    let verdict = verdict.await;
+    another.leave().await;
+    verdict
+}
+
+pub(in crate::cases) async fn a_cursor_that_is_none_is_refused(t: &Trial) -> Verdict {
+    let store = t.store();
+    fill(&store, &numbered(30)).await?;
+    let own = some_cursor(&store, "").await?;
+    let bytes = own.as_bytes();
+    // Carried elsewhere and back it still works.
+    store.list_page("", Some(&Cursor::from_bytes(bytes.to_vec())), 10).await?;
+    let garbage: [&[u8]; 6] = [b"", b"x", b"0", &[0; 16], &[0xff; 64], b"key 0003"];
+    for garbage in garbage {
+        t.part();
+        let cursor = Cursor::from_bytes(garbage.to_vec());
+        let what = format!("made of the bytes {garbage:02x?}");
+        t.collect(expect_refused(&what, &store, "", &cursor).await)?;
+        if let Ok(tree) = t.tree() {
+            let children = tree.list_child_namespaces(Some(&cursor), 10).await;
+            let call = format!("list_child_namespaces with a cursor {what}");
+            t.collect(expect_kind(&call, children, ErrorKind::InvalidCursor).map(drop))?;
+        }
+    }
+    Ok(())
+}
