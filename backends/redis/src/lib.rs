@@ -43,6 +43,7 @@
 //!   hold the server up for about a millisecond. `list_child_namespaces` walks as much.
 
 mod address;
+mod apart;
 mod bulk;
 mod config;
 mod connection;

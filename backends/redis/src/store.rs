@@ -10,6 +10,7 @@ use larder_core::{
 use redis::Value;
 use tokio::sync::Mutex;
 
+use crate::apart::{LARGE, begin_apart};
 use crate::config::RedisStoreBuilder;
 use crate::connection::RedisConnection;
 use crate::driver::{Driver, bytes, life, number};
@@ -236,6 +237,14 @@ impl RedisStore {
     }
 }
 
+/// The length of the version that has to match, which is the old value.
+fn version_len(condition: &Condition) -> usize {
+    match condition {
+        Condition::Matches(version) => version.as_bytes().len(),
+        _ => 0,
+    }
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for RedisStore {
@@ -261,15 +270,35 @@ impl Store for RedisStore {
     }
 
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        let _call = self.0.context.begin("set", key)?;
+        let call = self.0.context.begin("set", key)?;
         let checked = self.0.context.capabilities().check_set(value.len(), &options);
         checked.map_err(self.key_error("set", key))?;
-        self.set(key, &value, &options).await.map_err(self.key_error("set", key))
+        let done = if value.len() + version_len(&options.condition) < LARGE {
+            self.set(key, &value, &options).await
+        } else {
+            let (store, key) = (self.clone(), key.to_owned());
+            Box::pin(begin_apart(async move {
+                let _call = call;
+                store.set(&key, &value, &options).await
+            }))
+            .await
+        };
+        done.map_err(self.key_error("set", key))
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
-        let _call = self.0.context.begin("delete", key)?;
-        self.delete(key, &options).await.map_err(self.key_error("delete", key))
+        let call = self.0.context.begin("delete", key)?;
+        let done = if version_len(&options.condition) < LARGE {
+            self.delete(key, &options).await
+        } else {
+            let (store, key) = (self.clone(), key.to_owned());
+            Box::pin(begin_apart(async move {
+                let _call = call;
+                store.delete(&key, &options).await
+            }))
+            .await
+        };
+        done.map_err(self.key_error("delete", key))
     }
 
     async fn delete_all(&self) -> Result<()> {
