@@ -113,6 +113,7 @@
 //! A [`Harness`] makes fresh stores. A closure is one; a type of your own can offer more, and each
 //! thing that it offers unlocks cases: a clock in the [`Fixture`] (the very instant of a death is
 //! looked at, and nothing is waited for), [`reopen`](Harness::reopen) for durable stores,
+//! [`open_folder`](Harness::open_folder) for those whose writers are to be killed,
 //! [`second_handle`](Harness::second_handle) for shared ones, and faults to inject.
 //!
 //! # What is tried
@@ -137,7 +138,7 @@
 //! # What is random
 //! Some cases make up calls, from the same seeds in every run. `LARDER_CONFORMANCE_SEED` names another
 //! one, which a failure tells (`random` takes a new one each time), and `LARDER_CONFORMANCE_RUNS` how
-//! many to try.
+//! many to try. `LARDER_CONFORMANCE_KILLS` says how many writing processes are killed, 20 without it.
 
 #[cfg(feature = "cache")]
 mod cache;

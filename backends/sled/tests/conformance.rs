@@ -82,6 +82,14 @@ impl Harness for Sled {
         self.open_again(fixture, path).await
     }
 
+    async fn open_folder(&self, folder: &Path) -> Result<Option<Handle>> {
+        if self.0 == Durability::Volatile {
+            return Ok(None);
+        }
+        let store = SledStore::builder(folder.join("store")).durability(self.0).build().await?;
+        Ok(Some(Handle::namespaced(store)))
+    }
+
     async fn crash(&self, fixture: &Fixture) -> Result<Option<Handle>> {
         if self.0 == Durability::Volatile {
             return Ok(None);

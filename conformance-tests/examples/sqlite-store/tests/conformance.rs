@@ -1,7 +1,9 @@
 //! The whole conformance suite on the SQLite store.
 
+use std::path::Path;
+
 use larder_conformance::{Fixture, Handle, Harness, store_conformance};
-use larder_core::{ManualClock, Result, async_trait};
+use larder_core::{ManualClock, Result, SystemClock, async_trait};
 use sqlite_store::SqliteStore;
 use tempfile::TempDir;
 
@@ -27,6 +29,11 @@ impl Harness for Sqlite {
 
     async fn reopen(&self, fixture: &Fixture) -> Result<Option<Handle>> {
         again(fixture).await
+    }
+
+    async fn open_folder(&self, folder: &Path) -> Result<Option<Handle>> {
+        let path = folder.join("store.sqlite");
+        Ok(Some(Handle::flat(SqliteStore::open(path, SystemClock).await?)))
     }
 
     async fn second_handle(&self, fixture: &Fixture) -> Result<Option<Handle>> {
