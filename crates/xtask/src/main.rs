@@ -12,6 +12,7 @@ mod markdown;
 mod packages;
 mod prove;
 mod python;
+mod report;
 mod run;
 mod servers;
 mod tarballs;
@@ -33,6 +34,8 @@ Developer commands of the Larder workspace.
     cargo xtask prove-suite [NAME]
                                  run the conformance suite on stores with planted bugs, each of
                                  which it has to catch, and on odd ones without a bug
+    cargo xtask report           run the conformance suite on our own backends, and write the page of
+                                 the book that shows the outcome
     cargo xtask help             print this
 ";
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         "test" => Workspace::load().and_then(|workspace| test::run(&workspace, rest)),
         "ci" => Workspace::load().and_then(|workspace| ci::run(&workspace, rest)),
         "prove-suite" => Workspace::load().and_then(|workspace| prove::run(&workspace, rest)),
+        "report" => Workspace::load().and_then(|workspace| report::run(&workspace, rest)),
         "docs" => Workspace::load().and_then(|workspace| docs::run(&workspace, rest)),
         "help" | "--help" | "-h" => {
             print!("{HELP}\nThe checks of `cargo xtask ci`:\n\n{}", ci::help());
