@@ -11,9 +11,11 @@ use fs2::FileExt;
 use larder_core::{Error, ErrorKind, Result};
 
 use crate::error::SledError;
+use crate::flush::FlushQueue;
 use crate::health::Health;
 use crate::index::ExpiryIndex;
 use crate::large::LargeValues;
+use crate::log::{Log, Patience, PatienceGuard};
 use crate::records::Records;
 use crate::tree::Tree;
 
@@ -33,33 +35,39 @@ const LOCK_POLL: Duration = Duration::from_millis(1);
 /// One opened database.
 pub(crate) struct Driver {
     records: Records,
-    db: sled::Db,
+    log: Arc<Log>,
     directory: PathBuf,
     health: Arc<Health>,
 }
 
 impl Driver {
-    /// Opens or creates the database in `directory`.
-    pub(crate) fn open(directory: &Path, cache_capacity: u64) -> Result<Self> {
+    /// Opens or creates the database in `directory`; whoever takes flushes from `queue` begins later.
+    pub(crate) fn open(
+        directory: &Path,
+        cache_capacity: u64,
+        queue: &Arc<FlushQueue>,
+    ) -> Result<Self> {
         let health = Arc::<Health>::default();
+        let _patience = PatienceGuard::set(Patience::Alone);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let db = open_database(directory, cache_capacity).map_err(|error| match error {
                 sled::Error::Unsupported(_) => SledError::OtherSettings(error),
                 error => SledError::Driver(error),
             })?;
-            let open = |name| Tree::open(&db, name, &health).map_err(SledError::from);
+            let log = Arc::new(Log::new(db, Arc::clone(&health), Arc::clone(queue)));
+            let open = |name| Tree::open(&log, name);
             let records = Records {
                 tree: open(RECORDS)?,
                 index: ExpiryIndex::new(open(EXPIRY_INDEX)?),
                 large: LargeValues::new(open(LARGE_VALUES)?),
             };
             records.recover()?;
-            Ok((db, records))
+            Ok((log, records))
         }));
         let failed: Error = match opened {
-            Ok(Ok((db, records))) => {
+            Ok(Ok((log, records))) => {
                 let directory = directory.to_owned();
-                return Ok(Self { records, db, directory, health });
+                return Ok(Self { records, log, directory, health });
             }
             Ok(Err(error)) => error,
             Err(_) => health.panicked(),
@@ -84,6 +92,12 @@ impl Driver {
         }
     }
 
+    /// As [`run`](Self::run), on a thread that may block: it waits for the disk where it must.
+    pub(crate) fn run_blocking<T>(&self, step: impl FnOnce(&Records) -> Result<T>) -> Result<T> {
+        let _patience = PatienceGuard::set(Patience::Waits);
+        self.run(step)
+    }
+
     /// Tells whether values wait for being removed.
     pub(crate) fn has_discarded(&self) -> bool {
         self.records.large.has_discarded()
@@ -91,16 +105,17 @@ impl Driver {
 
     /// Writes everything that was set so far to the operating system, and waits until it took it.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.run(|_| self.db.flush().map(drop).map_err(|error| SledError::from(error).into()))
+        self.run(|_| self.log.db().flush().map(drop).map_err(|error| SledError::from(error).into()))
     }
 
     /// Tells whether sled knows that it can write no more.
     pub(crate) fn has_write_error(&self) -> bool {
-        self.db.context.global_error().is_err()
+        self.log.db().context.global_error().is_err()
     }
 
     /// Writes what is left, drops the database, and waits until its file can be locked again.
     pub(crate) fn close(self) -> Result<()> {
+        let _patience = PatienceGuard::set(Patience::Alone);
         let last_words = self.health.check().is_ok().then(|| {
             self.run(|records| {
                 records.large.collect()?;
@@ -154,23 +169,23 @@ mod tests {
     #[test]
     fn after_a_panic_every_step_is_refused_and_the_path_is_let_go_of() {
         let directory = tempfile::tempdir().unwrap();
-        let driver = Driver::open(directory.path(), 1 << 20).unwrap();
+        let driver = Driver::open(directory.path(), 1 << 20, &Arc::default()).unwrap();
         let panics = driver.run(|_| -> Result<()> { panic!("as sled does on damaged files") });
         assert_eq!(panics.unwrap_err().kind(), ErrorKind::Corrupt);
         assert_eq!(driver.run(|_| Ok(())).unwrap_err().kind(), ErrorKind::Corrupt);
         assert_eq!(driver.flush().unwrap_err().kind(), ErrorKind::Corrupt);
         driver.close().unwrap();
-        Driver::open(directory.path(), 1 << 20).unwrap().close().unwrap();
+        Driver::open(directory.path(), 1 << 20, &Arc::default()).unwrap().close().unwrap();
     }
 
     #[test]
     fn a_database_that_cannot_be_dropped_is_kept_and_says_so() {
         let directory = tempfile::tempdir().unwrap();
-        let driver = Driver::open(directory.path(), 1 << 20).unwrap();
+        let driver = Driver::open(directory.path(), 1 << 20, &Arc::default()).unwrap();
         driver.health().write_lost(ErrorKind::StorageFull);
         assert_eq!(driver.run(|_| Ok(())).unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(driver.close().unwrap_err().kind(), ErrorKind::Internal);
-        let again = Driver::open(directory.path(), 1 << 20).map(drop);
+        let again = Driver::open(directory.path(), 1 << 20, &Arc::default()).map(drop);
         assert_eq!(again.unwrap_err().kind(), ErrorKind::Locked);
     }
 
@@ -178,7 +193,7 @@ mod tests {
     fn a_database_opens_again_at_once_however_often() {
         let directory = tempfile::tempdir().unwrap();
         for round in 0..20 {
-            let driver = Driver::open(directory.path(), 1 << 20).unwrap();
+            let driver = Driver::open(directory.path(), 1 << 20, &Arc::default()).unwrap();
             let options = larder_core::SetOptions::default();
             let now = chrono::DateTime::UNIX_EPOCH;
             let set = driver.run(|records| records.set(b"\0k", &[round; 9_000], &options, now));

@@ -37,10 +37,11 @@ const SHARED_POLL: Duration = Duration::from_millis(1);
 
 /// The store's flushing thread.
 #[derive(Debug)]
-pub(crate) struct Flusher(Arc<Shared>);
+pub(crate) struct Flusher(Arc<FlushQueue>);
 
+/// What is wanted of the flushing thread.
 #[derive(Debug, Default)]
-struct Shared {
+pub(crate) struct FlushQueue {
     state: Mutex<State>,
     /// Something is wanted of the flushing thread.
     work: Condvar,
@@ -48,8 +49,12 @@ struct Shared {
     watch: Condvar,
     /// The flushing thread has ended.
     over: Condvar,
+    /// A flush has ended, well or not.
+    settled: Condvar,
     /// Something was written that nobody waits for.
     dirty: AtomicBool,
+    /// The log is so far ahead of the disk that writers should wait.
+    behind: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +67,8 @@ struct State {
     /// How many callers share that flush, and how many shared the one before.
     sharing: usize,
     shared_last: usize,
+    /// It waits for nobody else.
+    hurry: bool,
     /// The first failure; sled writes nothing more after one.
     failed: Option<Error>,
     waiting: Vec<Waker>,
@@ -75,15 +82,18 @@ struct State {
 
 impl Flusher {
     /// Starts the threads; they keep the driver and the claim until [`stop`](Self::stop).
-    pub(crate) fn start(driver: Arc<Driver>, claim: Claim) -> std::io::Result<Self> {
-        let state = State { claim: Some(claim), ..State::default() };
-        let shared = Arc::new(Shared { state: Mutex::new(state), ..Shared::default() });
-        let watched = (Arc::clone(&shared), Arc::downgrade(&driver));
+    pub(crate) fn start(
+        queue: Arc<FlushQueue>,
+        driver: Arc<Driver>,
+        claim: Claim,
+    ) -> std::io::Result<Self> {
+        queue.lock().claim = Some(claim);
+        let watched = (Arc::clone(&queue), Arc::downgrade(&driver));
         thread::Builder::new()
             .name("larder-sled-watch".to_owned())
             .spawn(move || watch(&watched.0, &watched.1))?;
-        let flushing = Arc::clone(&shared);
-        let flusher = Self(shared);
+        let flushing = Arc::clone(&queue);
+        let flusher = Self(queue);
         let spawned = thread::Builder::new()
             .name("larder-sled".to_owned())
             .spawn(move || flush_until_stopped(&flushing, driver));
@@ -98,16 +108,7 @@ impl Flusher {
     /// # Cancel safety
     /// Dropped, it leaves the flush to the others.
     pub(crate) fn flush(&self) -> Flushed<'_> {
-        let mut state = self.0.lock();
-        let needed = state.begun + 1;
-        state.sharing += 1;
-        let is_first = state.wanted < needed;
-        state.wanted = needed;
-        if is_first || state.sharing == state.shared_last {
-            self.0.work.notify_one();
-        }
-        drop(state);
-        Flushed { shared: &self.0, needed }
+        Flushed { queue: &self.0, needed: self.0.ask(false) }
     }
 
     /// Has what was just written flushed before long, without anyone waiting.
@@ -117,6 +118,12 @@ impl Flusher {
             drop(self.0.lock());
             self.0.work.notify_one();
         }
+    }
+
+    /// Tells whether writers should wait for a flush before they go on.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.0.behind.load(Ordering::Relaxed)
     }
 
     /// Has the database flushed and dropped; nobody may be using it any more.
@@ -146,7 +153,49 @@ impl Flusher {
     }
 }
 
-impl Shared {
+impl FlushQueue {
+    /// Asks for a flush that begins after this, and gives its number.
+    fn ask(&self, hurry: bool) -> u64 {
+        let mut state = self.lock();
+        let needed = state.begun + 1;
+        state.sharing += 1;
+        state.hurry |= hurry;
+        let is_first = state.wanted < needed;
+        state.wanted = needed;
+        if is_first || hurry || state.sharing == state.shared_last {
+            self.work.notify_one();
+        }
+        needed
+    }
+
+    /// Says whether writers should wait for a flush; one that ends well says that they should not.
+    pub(crate) fn set_behind(&self, behind: bool) {
+        self.behind.store(behind, Ordering::Relaxed);
+    }
+
+    /// Asks for a flush, and waits for nothing.
+    pub(crate) fn flush_now(&self) {
+        let mut state = self.lock();
+        if state.wanted <= state.begun || !state.hurry {
+            state.wanted = state.begun + 1;
+            state.hurry = true;
+            self.work.notify_one();
+        }
+    }
+
+    /// Blocks until everything that was written before this call is flushed.
+    pub(crate) fn wait_for_flush(&self) -> Result<()> {
+        let needed = self.ask(true);
+        let settled = self
+            .settled
+            .wait_while(self.lock(), |state| state.done < needed && state.failed.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        match &settled.failed {
+            Some(error) if settled.done < needed => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,13 +204,17 @@ impl Shared {
     fn settle(&self, number: u64, result: Result<()>) {
         let mut state = self.lock();
         match result {
-            Ok(()) => state.done = number,
+            Ok(()) => {
+                state.done = number;
+                self.set_behind(false);
+            }
             Err(error) => {
                 state.failed.get_or_insert(error);
             }
         }
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
+        self.settled.notify_all();
         waiting.into_iter().for_each(Waker::wake);
     }
 
@@ -173,99 +226,101 @@ impl Shared {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
+        self.settled.notify_all();
         self.over.notify_all();
         self.watch.notify_all();
     }
 }
 
-fn flush_until_stopped(shared: &Shared, driver: Arc<Driver>) {
-    while let Some(number) = await_work(shared) {
-        shared.settle(number, driver.flush());
-    }
-    let closed = close(driver);
-    shared.end(closed);
+fn flush_until_stopped(queue: &FlushQueue, mut driver: Arc<Driver>) {
+    let mut looks = CLOSE_PATIENCE.as_millis() / SHARED_POLL.as_millis();
+    let closed = loop {
+        // Also while closing: a call that nobody waits for any more may wait for the disk itself.
+        while let Some(number) = await_work(queue) {
+            queue.settle(number, driver.flush());
+        }
+        driver = match Arc::try_unwrap(driver) {
+            Ok(driver) => break driver.close(),
+            // Such a call has it, or the watching thread, which looks at it now and then.
+            Err(shared) => shared,
+        };
+        if looks == 0 {
+            break Err(SledError::CloseStuck.into());
+        }
+        looks -= 1;
+        thread::sleep(SHARED_POLL);
+    };
+    queue.end(closed);
 }
 
 /// Begins the next flush once one is wanted, and gives its number; `None` when the thread is to end.
-fn await_work(shared: &Shared) -> Option<u64> {
-    let mut state = shared.lock();
+fn await_work(queue: &FlushQueue) -> Option<u64> {
+    let mut state = queue.lock();
     let mut overdue = false;
     while state.wanted <= state.begun && !overdue {
         if state.stopping {
             return None;
         }
-        state = if shared.dirty.load(Ordering::SeqCst) {
-            let waited = shared.work.wait_timeout(state, LAZY);
+        state = if queue.dirty.load(Ordering::SeqCst) {
+            let waited = queue.work.wait_timeout(state, LAZY);
             let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             overdue = timeout.timed_out();
             state
         } else {
-            shared.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+            queue.work.wait(state).unwrap_or_else(PoisonError::into_inner)
         };
     }
-    let lonely = |state: &mut State| state.sharing < state.shared_last && !state.stopping;
-    let gathered = shared.work.wait_timeout_while(state, GATHER, lonely);
+    let lonely =
+        |state: &mut State| state.sharing < state.shared_last && !state.hurry && !state.stopping;
+    let gathered = queue.work.wait_timeout_while(state, GATHER, lonely);
     let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
     state.shared_last = std::mem::take(&mut state.sharing);
+    state.hurry = false;
     // Before the flush begins: whoever writes during it sets the mark anew.
-    shared.dirty.store(false, Ordering::SeqCst);
+    queue.dirty.store(false, Ordering::SeqCst);
     state.begun += 1;
     if state.watcher_sleeps {
-        shared.watch.notify_all();
+        queue.watch.notify_all();
     }
     Some(state.begun)
 }
 
-/// Drops the database, once nobody else has it in hand.
-fn close(driver: Arc<Driver>) -> Result<()> {
-    let mut driver = driver;
-    for _ in 0..CLOSE_PATIENCE.as_millis() / SHARED_POLL.as_millis() {
-        driver = match Arc::try_unwrap(driver) {
-            Ok(driver) => return driver.close(),
-            // The watching thread looks at it now and then.
-            Err(shared) => shared,
-        };
-        thread::sleep(SHARED_POLL);
-    }
-    Err(SledError::CloseStuck.into())
-}
-
-fn watch(shared: &Shared, driver: &Weak<Driver>) {
-    while let Some(number) = await_flush(shared) {
+fn watch(queue: &FlushQueue, driver: &Weak<Driver>) {
+    while let Some(number) = await_flush(queue) {
         let mut looks = 0;
-        while !has_ended(shared, number) {
+        while !has_ended(queue, number) {
             looks += 1;
             let Some(driver) = driver.upgrade() else { break };
             if let Err(error) = driver.health().check() {
-                shared.settle(number, Err(error));
+                queue.settle(number, Err(error));
             } else if driver.has_write_error() {
                 // It fails at once, and in failing wakes the one that sled forgot.
                 let _ = driver.flush();
             } else if looks == STUCK_AFTER {
-                shared.settle(number, Err(driver.health().flush_stuck()));
+                queue.settle(number, Err(driver.health().flush_stuck()));
             }
         }
     }
 }
 
 /// Sleeps until a flush runs, and gives its number; `None` when everything is over.
-fn await_flush(shared: &Shared) -> Option<u64> {
-    let mut state = shared.lock();
+fn await_flush(queue: &FlushQueue) -> Option<u64> {
+    let mut state = queue.lock();
     while state.ended.is_none() && (state.begun == state.done || state.failed.is_some()) {
         state.watcher_sleeps = true;
-        state = shared.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state = queue.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
     state.watcher_sleeps = false;
     state.ended.is_none().then_some(state.begun)
 }
 
 /// Waits a moment, and tells whether the flush with this number has ended.
-fn has_ended(shared: &Shared, number: u64) -> bool {
+fn has_ended(queue: &FlushQueue, number: u64) -> bool {
     let over =
         |state: &State| state.done >= number || state.failed.is_some() || state.ended.is_some();
-    let (state, _) = shared
+    let (state, _) = queue
         .watch
-        .wait_timeout_while(shared.lock(), POLL, |state| !over(state))
+        .wait_timeout_while(queue.lock(), POLL, |state| !over(state))
         .unwrap_or_else(PoisonError::into_inner);
     over(&state)
 }
@@ -273,7 +328,7 @@ fn has_ended(shared: &Shared, number: u64) -> bool {
 /// A flush that is under way or about to begin.
 #[must_use = "the flush has not happened before this completes"]
 pub(crate) struct Flushed<'f> {
-    shared: &'f Shared,
+    queue: &'f FlushQueue,
     needed: u64,
 }
 
@@ -281,7 +336,7 @@ impl Future for Flushed<'_> {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.shared.lock();
+        let mut state = self.queue.lock();
         if state.done >= self.needed {
             return Poll::Ready(Ok(()));
         }
@@ -290,5 +345,24 @@ impl Future for Flushed<'_> {
         }
         state.waiting.push(context.waker().clone());
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_outlives_the_last_handle_gets_its_flush() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = Arc::<FlushQueue>::default();
+        let in_hand = Arc::new(Driver::open(directory.path(), 1 << 20, &queue).unwrap());
+        let claim = Claim::take(directory.path()).unwrap();
+        let flusher = Flusher::start(Arc::clone(&queue), Arc::clone(&in_hand), claim).unwrap();
+        flusher.stop();
+        queue.wait_for_flush().unwrap();
+        drop(in_hand);
+        flusher.await_end(true).unwrap();
+        assert!(queue.wait_for_flush().is_err());
     }
 }

@@ -86,8 +86,6 @@ impl Due {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn at(micros: i64) -> DateTime<Utc> {
@@ -105,8 +103,7 @@ mod tests {
     #[test]
     fn an_entry_is_due_from_the_start_of_its_slot_so_never_after_the_deadline() {
         let directory = tempfile::tempdir().unwrap();
-        let db = sled::Config::new().path(directory.path()).flush_every_ms(None).open().unwrap();
-        let index = ExpiryIndex::new(Tree::open(&db, "index", &Arc::default()).unwrap());
+        let index = ExpiryIndex::new(crate::tree::testing::open(directory.path()));
         let deadline = Deadline::from_micros((5 << SLOT_BITS) + 7);
         index.insert(Slot::of(deadline), b"k").unwrap();
         let due = |now| index.due(&[], now).map(Result::unwrap).count();

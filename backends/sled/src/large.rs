@@ -182,13 +182,10 @@ fn split(entry: &[u8]) -> Option<(u64, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn open(directory: &tempfile::TempDir) -> LargeValues {
-        let db = sled::Config::new().path(directory.path()).flush_every_ms(None).open().unwrap();
-        LargeValues::new(Tree::open(&db, "large", &Arc::default()).unwrap())
+        LargeValues::new(crate::tree::testing::open(directory.path()))
     }
 
     fn bytes(len: usize) -> Vec<u8> {

@@ -10,6 +10,7 @@ mod health;
 mod index;
 mod keyspace;
 mod large;
+mod log;
 mod path;
 mod record;
 mod records;

@@ -34,8 +34,9 @@ impl Shared {
     pub(crate) fn open(config: SledStoreBuilder) -> Result<Self> {
         let path = path::prepare(&config.path, config.create)?;
         let claim = Claim::take(&path)?;
-        let driver = Arc::new(Driver::open(&path, config.cache_capacity)?);
-        let flusher = Flusher::start(Arc::clone(&driver), claim).map_err(SledError::Io)?;
+        let queue = Arc::default();
+        let driver = Arc::new(Driver::open(&path, config.cache_capacity, &queue)?);
+        let flusher = Flusher::start(queue, Arc::clone(&driver), claim).map_err(SledError::Io)?;
         Ok(Self {
             driver: ShardedLock::new(Some(driver)),
             flusher,
@@ -85,7 +86,7 @@ impl Shared {
         let driver = driver.ok_or(SledError::Closed)?;
         let call = Arc::clone(call);
         hop(move || {
-            let result = driver.run(step);
+            let result = driver.run_blocking(step);
             // Before the call ends: closing waits for calls and then wants the driver alone.
             drop(driver);
             drop(call);
@@ -129,11 +130,16 @@ impl Shared {
         T: Send + 'static,
         F: Fn(&Records, &W, DateTime<Utc>) -> Result<T> + Copy + Send + 'static,
     {
-        let now = self.now();
-        if in_place {
-            return items.iter().map(|item| self.run(|records| step(records, item, now))).collect();
-        }
         let mut outcomes = Vec::with_capacity(items.len());
+        if in_place {
+            let now = self.now();
+            // What is left when the writers have got too far ahead goes to where they can wait.
+            let left = items.iter().position(|item| {
+                outcomes.push(self.run(|records| step(records, item, now)));
+                self.flusher.is_behind()
+            });
+            items.drain(..left.map_or(items.len(), |last| last + 1));
+        }
         while !items.is_empty() {
             let rest = items.split_off(items.len().min(SLICE));
             let part = std::mem::replace(&mut items, rest);
@@ -164,6 +170,14 @@ impl Shared {
     fn has_discarded(&self) -> bool {
         let driver = self.driver.read().unwrap_or_else(PoisonError::into_inner);
         driver.as_ref().is_some_and(|driver| driver.has_discarded())
+    }
+
+    /// Waits for the disk, if writers are far ahead of it: before a step that writes in place.
+    pub(crate) async fn make_room(&self) {
+        if self.flusher.is_behind() {
+            // Should it fail, the write will say so.
+            let _ = self.flusher.flush().await;
+        }
     }
 
     /// As [`persist`](Self::persist), once for all writes that changed something.

@@ -133,7 +133,11 @@ impl SledStore {
         in_place: bool,
         step: impl FnOnce(&Records) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        if in_place { self.shared.run(step) } else { self.shared.hop(call, step).await }
+        if !in_place {
+            return self.shared.hop(call, step).await;
+        }
+        self.shared.make_room().await;
+        self.shared.run(step)
     }
 
     async fn get_large(&self, key: &str, now: DateTime<Utc>) -> Result<Got> {
@@ -186,6 +190,7 @@ impl SledStore {
         now: DateTime<Utc>,
     ) -> Result<Option<Live>> {
         let physical: Arc<[u8]> = self.physical(key).into();
+        self.shared.make_room().await;
         let mut renewed =
             self.shared.run(|records| records.renew(&physical, renewal, now, SMALL_VALUE))?;
         if renewed.0 == Got::TooLarge {

@@ -2,27 +2,26 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use larder_core::{Error, Result};
-use sled::{Db, IVec};
+use sled::IVec;
 
 use crate::error::SledError;
-use crate::health::Health;
+use crate::log::Log;
 
 /// One of sled's trees, with our errors.
 #[derive(Clone)]
 pub(crate) struct Tree {
     inner: sled::Tree,
-    db: Db,
-    health: Arc<Health>,
+    log: Arc<Log>,
 }
 
 impl Tree {
-    pub(crate) fn open(db: &Db, name: &str, health: &Arc<Health>) -> sled::Result<Self> {
-        Ok(Self { inner: db.open_tree(name)?, db: db.clone(), health: Arc::clone(health) })
+    pub(crate) fn open(log: &Arc<Log>, name: &str) -> Result<Self, SledError> {
+        Ok(Self { inner: log.db().open_tree(name)?, log: Arc::clone(log) })
     }
 
     /// A number that was never given before.
     pub(crate) fn unique_number(&self) -> Result<u64> {
-        self.wrote(self.db.generate_id())
+        self.log.wrote(self.log.db().generate_id())
     }
 
     #[inline]
@@ -47,37 +46,35 @@ impl Tree {
 
     /// Writes, and gives what was there.
     pub(crate) fn insert(&self, key: &[u8], value: IVec) -> Result<Option<IVec>> {
-        self.wrote(self.inner.insert(key, value))
+        self.log.wrote(self.inner.insert(key, value))
     }
 
     /// Removes, and gives what was there.
     pub(crate) fn remove(&self, key: &[u8]) -> Result<Option<IVec>> {
-        self.wrote(self.inner.remove(key))
+        self.log.wrote(self.inner.remove(key))
     }
 
     /// Writes or removes if the very bytes `old` are there, and tells whether it did.
     pub(crate) fn swap(&self, key: &[u8], old: Option<&IVec>, new: Option<IVec>) -> Result<bool> {
-        self.wrote(self.inner.compare_and_swap(key, old, new)).map(|outcome| outcome.is_ok())
-    }
-
-    fn wrote<T>(&self, outcome: sled::Result<T>) -> Result<T> {
-        outcome.map_err(|error| self.write_error(error))
-    }
-
-    #[cold]
-    fn write_error(&self, error: sled::Error) -> Error {
-        let is_io = matches!(error, sled::Error::Io(_));
-        let error = driver(error);
-        // When sled fails with its log, it says so to every later write, and lets go of it. Where
-        // it does not know of the failure, it has left something behind.
-        if is_io && self.db.context.global_error().is_ok() {
-            self.health.write_lost(error.kind());
-        }
-        error
+        self.log.wrote(self.inner.compare_and_swap(key, old, new)).map(|outcome| outcome.is_ok())
     }
 }
 
 #[cold]
 fn driver(error: sled::Error) -> Error {
     SledError::from(error).into()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A tree in a database of its own.
+    pub(crate) fn open(directory: &Path) -> Tree {
+        let db = sled::Config::new().path(directory).flush_every_ms(None).open().unwrap();
+        let log = Log::new(db, Arc::default(), Arc::default());
+        Tree::open(&Arc::new(log), "tree").unwrap()
+    }
 }
