@@ -91,6 +91,7 @@ pub(crate) struct Coordination {
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) locks: Arc<dyn NamespacedStore>,
+    pub(crate) loads: Arc<dyn NamespacedStore>,
     pub(crate) fences: Arc<dyn NamespacedStore>,
 }
 
@@ -119,6 +120,7 @@ impl Coordination {
         }
         let places = Arc::new(Places {
             locks: root.with_path(&[ROOT, "lock"])?,
+            loads: root.with_path(&[ROOT, "load"])?,
             fences: root.with_path(&[ROOT, "fence"])?,
         });
         let new = Some((generation, Arc::clone(&places)));

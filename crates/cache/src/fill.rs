@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::builder::StoreFailure;
 use crate::circuit::is_trouble;
+use crate::claim::Accept;
 use crate::envelope::Envelope;
 use crate::error::LoadFailure;
 use crate::load::{Fresh, Load, Miss};
@@ -129,7 +130,8 @@ impl<V: Send + 'static> Cache<V> {
                 }
                 Err(error) => return Err(CacheError::from(error).into()),
             };
-            let miss = Miss { fills, store_failed, tag: self.tag, wait: self.wait };
+            let accept = inner.coordination.is_some().then(|| self.acceptance());
+            let miss = Miss { fills, store_failed, tag: self.tag, wait: self.wait, accept };
             let make = |look_first| self.make_load(&route, key, loader.take(), look_first);
             let bytes = inner.load(&route, key, miss, make).await?;
             match Envelope::decode(bytes).map_err(CacheError::from).and_then(|it| self.decode(&it))
@@ -143,6 +145,19 @@ impl<V: Send + 'static> Cache<V> {
             }
         }
         Err(undecodable.into())
+    }
+
+    /// Tells, without counting it, whether what is stored is a live value of this type.
+    fn acceptance(&self) -> Accept {
+        let cache = self.clone();
+        Arc::new(move |bytes| {
+            let envelope = Envelope::decode(bytes.clone());
+            envelope.is_ok_and(|envelope| {
+                envelope.head.is_live(cache.space.0.now())
+                    && envelope.check_tag(cache.tag).is_ok()
+                    && cache.codec.decode(&envelope.payload).is_ok()
+            })
+        })
     }
 
     fn make_load<F, Fut, L, E>(

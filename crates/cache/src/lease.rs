@@ -327,3 +327,31 @@ pub(crate) fn at_least(until: Option<Deadline>, now: DateTime<Utc>, least: Durat
         Some(until) => Expiry::After(until.remaining(now).unwrap_or_default().max(least)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loss_that_may_have_been_seen_is_final() {
+        let lease = Duration::from_secs(64);
+        let asked = Instant::now();
+        let held = Held {
+            store: Arc::new(MemoryStore::new()),
+            name: "k".into(),
+            record: record([0; 16], 1),
+            lease,
+            state: watch::Sender::new(State { until: asked + validity(lease), lost: false }),
+            companion: Mutex::default(),
+        };
+        tokio::time::advance(lease / 2).await;
+        assert!(held.extend(asked + lease / 4) && !held.is_lost());
+        tokio::time::advance(Duration::from_millis(46_999)).await;
+        assert!(!held.is_lost(), "counted from the later request");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(held.is_lost());
+        assert!(!held.extend(Instant::now()) && held.is_lost(), "the answer came too late");
+    }
+}

@@ -7,12 +7,13 @@ use larder_core::{BoxFuture, Bytes, Deadline, Expiry};
 use tokio::task::JoinHandle;
 
 use crate::builder::StoreFailure;
+use crate::claim::{Accept, Claim, Claimed};
 use crate::flight::{Chain, Flight, LOADING, Outcome, panic_message};
 use crate::read::Budget;
 use crate::scope::ScopeContext;
 use crate::slot::{Joined, SlotRef};
 use crate::space::{Inner, Route};
-use crate::write::{Mode, Write};
+use crate::write::{Mode, Put, Write};
 use crate::{CacheError, CacheResult};
 
 /// What a loader gives: a value, and how to store it.
@@ -86,6 +87,16 @@ pub(crate) struct Miss {
     /// The type tag of what is wanted.
     pub(crate) tag: u64,
     pub(crate) wait: Option<Duration>,
+    /// In a distributed space, what a value of another process's making has to be.
+    pub(crate) accept: Option<Accept>,
+}
+
+/// The work of a flight.
+enum Work {
+    /// The loader, which runs.
+    Running(Owned<CacheResult<Fresh>>),
+    /// The loader, which runs once the load is this process's own.
+    Waiting(Load, Accept),
 }
 
 /// Ends a flight that its task did not end: the task was cancelled, or its runtime shut down.
@@ -141,10 +152,13 @@ impl Inner {
                     key: Arc::clone(&slot.key),
                     outer: Chain::current(),
                 });
-                let load = make(stale && !miss.store_failed);
+                // To claim a load is to look.
+                let claims = miss.accept.is_some() && !miss.store_failed;
+                let load = make(stale && !miss.store_failed && !claims);
                 let flight = Arc::clone(&waiter.flight);
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
-                supervisor.start(Arc::clone(route), chain, load, miss.store_failed);
+                let accept = miss.accept.filter(|_| claims);
+                supervisor.start(Arc::clone(route), chain, load, accept, miss.store_failed);
                 waiter
             }
         };
@@ -153,25 +167,65 @@ impl Inner {
 }
 
 impl Supervisor {
-    fn start(self, route: Arc<Route>, chain: Arc<Chain>, load: Load, store_failed: bool) {
+    fn start(
+        self,
+        route: Arc<Route>,
+        chain: Arc<Chain>,
+        load: Load,
+        accept: Option<Accept>,
+        store_failed: bool,
+    ) {
         // Without a runtime the supervisor is dropped, which ends the flight.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let flight = Arc::clone(&self.flight);
-        self.inner.counters.loads.add();
         if store_failed {
             self.inner.counters.direct_loads.add();
         }
-        // The loader has a task of its own below the supervisor's, so that one that blocks its
-        // thread does not keep the supervisor from ending the flight in time.
         let load = LOADING.scope(chain, ScopeContext::carry(load));
-        let loader = Owned(runtime.spawn(crate::in_span(load)));
-        let task = runtime.spawn(crate::in_span(self.run(route, loader)));
+        let work = match accept {
+            None => Work::Running(self.spawn(crate::in_span(load))),
+            Some(accept) => Work::Waiting(Box::pin(crate::in_span(load)), accept),
+        };
+        // Where processes claim their loads, one that did not has no right to store.
+        let may_store = !(store_failed && self.inner.coordination.is_some());
+        let task = runtime.spawn(crate::in_span(self.run(route, work, may_store)));
         flight.set_task(task.abort_handle());
     }
 
-    async fn run(self, route: Arc<Route>, mut loader: Owned<CacheResult<Fresh>>) {
+    /// Runs the loader in a task of its own below the supervisor's, so that one that blocks its
+    /// thread does not keep the supervisor from ending the flight in time.
+    fn spawn(
+        &self,
+        load: impl Future<Output = CacheResult<Fresh>> + Send + 'static,
+    ) -> Owned<CacheResult<Fresh>> {
+        self.inner.counters.loads.add();
+        Owned(tokio::spawn(load))
+    }
+
+    async fn run(self, route: Arc<Route>, work: Work, may_store: bool) {
         let inner = &self.inner;
-        let ended = tokio::time::timeout(inner.config.max_load_time, &mut loader.0).await;
+        let (mut loader, accept, claim, may_store) = match work {
+            Work::Running(loader) => (loader, None, None, may_store),
+            Work::Waiting(load, accept) => match self.claim(&route, &accept).await {
+                Ok(Claimed::Stored(envelope)) => return self.give(envelope),
+                Ok(Claimed::Ours(claim)) => (self.spawn(load), Some(accept), Some(claim), true),
+                Ok(Claimed::Alone) => {
+                    inner.counters.direct_loads.add();
+                    (self.spawn(load), None, None, false)
+                }
+                Err(error) => return self.fail(error),
+            },
+        };
+        let end = async {
+            match (&claim, &accept) {
+                (Some(claim), Some(accept)) => {
+                    let lost = async || self.give_what_came(&route, accept).await;
+                    claim.keep_while(&mut loader.0, lost).await
+                }
+                _ => (&mut loader.0).await,
+            }
+        };
+        let ended = tokio::time::timeout(inner.config.max_load_time, end).await;
         let fresh = match ended {
             Err(_) => Err(CacheError::TimedOut),
             Ok(Ok(fresh)) => fresh,
@@ -183,8 +237,29 @@ impl Supervisor {
         drop(loader);
         match fresh {
             Ok(Fresh::Stored(envelope)) => self.give(envelope),
-            Ok(Fresh::New(write, store)) => self.store(&route, write, store).await,
+            Ok(Fresh::New(write, store)) => {
+                let claimed = claim.zip(accept);
+                self.store(&route, write, store && may_store, claimed).await;
+            }
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// Waits, no longer than a load may take, until the load is ours or has been done.
+    async fn claim(&self, route: &Route, accept: &Accept) -> CacheResult<Claimed> {
+        let inner = &self.inner;
+        let Some(coordination) = &inner.coordination else { return Ok(Claimed::Alone) };
+        let claim = inner.claim(coordination, route, &self.slot.key, accept);
+        let claimed = tokio::time::timeout(inner.config.max_load_time, claim).await;
+        claimed.unwrap_or(Err(CacheError::TimedOut))
+    }
+
+    /// Gives those who wait the value that another process has put in the load's way, if it is one.
+    async fn give_what_came(&self, route: &Route, accept: &Accept) {
+        if let Ok(Some(bytes)) = self.inner.fetch(&*route.store, &self.slot.key).await
+            && accept(&bytes)
+        {
+            self.give(bytes);
         }
     }
 
@@ -212,14 +287,21 @@ impl Supervisor {
         });
     }
 
-    async fn store(&self, route: &Arc<Route>, write: Write, store: bool) {
+    async fn store(
+        &self,
+        route: &Arc<Route>,
+        write: Write,
+        store: bool,
+        claimed: Option<(Arc<Claim>, Accept)>,
+    ) {
         let inner = &self.inner;
         let (envelope, gone) = inner.envelope(write.clone(), inner.now(), None);
         let bytes = envelope.encode();
         if !store || gone || inner.circuit.check(&*inner.config.clock).is_err() {
             return self.give(bytes);
         }
-        let fill = Mode::Fill(Arc::clone(&self.flight));
+        let (claim, accept) = claimed.unzip();
+        let fill = Mode::Fill(Arc::clone(&self.flight), claim.clone());
         let put = Box::pin(inner.put(route, &self.slot.key, write, fill));
         let mut put = Budget::new(put, inner.config.store_budget);
         match (&mut put).await {
@@ -228,11 +310,21 @@ impl Supervisor {
             {
                 self.slot.finish(&self.flight, Outcome::Failed(error));
             }
-            Some(_) => self.give(bytes),
+            Some(put) => {
+                if let (Ok(Put::NotWanted), Some(accept)) = (&put, &accept) {
+                    self.give_what_came(route, accept).await;
+                }
+                self.give(bytes);
+                if let (Ok(Put::Done(_)), Some(claim)) = (put, claim) {
+                    claim.filled().await;
+                }
+            }
             None => {
                 // Those who wait have waited long enough; the store may take its time.
                 self.give(bytes);
-                let _ = put.into_inner().await;
+                if let (Ok(Put::Done(_)), Some(claim)) = (put.into_inner().await, claim) {
+                    claim.filled().await;
+                }
             }
         }
     }

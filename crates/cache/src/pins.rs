@@ -1,9 +1,9 @@
 //! Reading an entry for the last time that it is pinned for (P2).
 
-use larder_core::{Condition, Deadline, Resolved};
+use larder_core::{Deadline, Error, ErrorKind, Resolved};
 
 use crate::envelope::Envelope;
-use crate::write::Locked;
+use crate::write::{ATTEMPTS, Locked};
 use crate::{Cache, CacheItem, CacheResult};
 
 impl<V: 'static> Cache<V> {
@@ -49,13 +49,24 @@ impl<V: 'static> Cache<V> {
 
 impl Locked {
     async fn unpin(self, tag: u64) -> CacheResult<Option<Envelope>> {
+        for _ in 0..ATTEMPTS {
+            if let Some(unpinned) = self.try_unpin(tag).await? {
+                return Ok(unpinned);
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "the entry changes too often").into())
+    }
+
+    /// `None` when another process changed the entry meanwhile.
+    async fn try_unpin(&self, tag: u64) -> CacheResult<Option<Option<Envelope>>> {
         let now = self.inner.now();
-        let envelope = self.read().await?.filter(|envelope| envelope.check_tag(tag).is_ok());
+        let (envelope, condition) = self.read_to_change().await?;
+        let envelope = envelope.filter(|envelope| envelope.check_tag(tag).is_ok());
         let Some(envelope) = envelope.filter(|envelope| envelope.head.is_live(now)) else {
-            return Ok(None);
+            return Ok(Some(None));
         };
         if envelope.head.pinned_until.is_none() {
-            return Ok(Some(envelope));
+            return Ok(Some(Some(envelope)));
         }
         let mut unpinned = envelope;
         unpinned.head.pinned_until = None;
@@ -66,9 +77,11 @@ impl Locked {
             };
         }
         let head = unpinned.head;
-        self.store_set(&head, unpinned.encode(), now, Condition::Any).await?;
+        if !self.store_set(&head, unpinned.encode(), now, condition).await? {
+            return Ok(None);
+        }
         self.slot.count_mutation();
         self.inner.policies.unpin(&self.slot.scope, &self.slot.key, head.expires);
-        Ok(Some(unpinned))
+        Ok(Some(Some(unpinned)))
     }
 }

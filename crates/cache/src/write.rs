@@ -9,13 +9,18 @@ use larder_core::{
 };
 use tokio::sync::OwnedMutexGuard;
 
+use crate::claim::Claim;
 use crate::envelope::{Envelope, Head};
 use crate::flight::{Flight, Guarded};
+use crate::keeping::remove_entries;
 use crate::lock::Seen;
 use crate::policy::{Admitted, Entry, Index, MAX_WEIGHT};
 use crate::slot::{Overtake, Range, Slot, SlotRef};
 use crate::space::{Inner, Route};
 use crate::{CacheError, CacheResult};
+
+/// How often a change is tried that depends on an entry which other processes change too.
+pub(crate) const ATTEMPTS: usize = 64;
 
 /// A value on its way to the store.
 #[derive(Debug, Clone)]
@@ -32,8 +37,8 @@ pub(crate) struct Write {
 pub(crate) enum Mode {
     /// A plain set: always.
     Set,
-    /// A load: it was not overtaken (F2).
-    Fill(Arc<Flight>),
+    /// A load: it was not overtaken (F2), by another process neither where it was claimed (F6).
+    Fill(Arc<Flight>, Option<Arc<Claim>>),
     /// A promise: it is still the key's current one (F5).
     Keep(Arc<Flight>),
     /// A write under a lock: nothing came since the key was seen (L1).
@@ -108,7 +113,7 @@ impl Inner {
     fn is_wanted(&self, slot: &Slot, mode: &Mode) -> CacheResult<bool> {
         match mode {
             Mode::Set => Ok(true),
-            Mode::Fill(flight) => {
+            Mode::Fill(flight, _) => {
                 let wanted =
                     !flight.is_overtaken() && !self.table.is_being_removed(&slot.scope, &slot.key);
                 if !wanted {
@@ -180,6 +185,10 @@ impl Inner {
                 }
             }
             let removed = match &range.prefix {
+                // Loads of other processes go on, too.
+                None if removal.is_none() && inner.coordination.is_some() => {
+                    remove_entries(&route.store).await.map(|()| 0)
+                }
                 None => route.store.delete_all().await.map(|()| 0),
                 Some(prefix) => route.store.delete_prefix(prefix).await,
             };
@@ -229,15 +238,24 @@ impl Locked {
             (Mode::Held(seen), _) => {
                 self.set_if_unseen(&envelope.head, bytes.clone(), now, seen, gone).await
             }
+            // Nothing is to be put in the marker's place; it goes with the claim.
+            (Mode::Fill(_, Some(_)), true) => Ok(true),
+            (Mode::Fill(_, Some(claim)), false) => {
+                self.fill(claim, &envelope.head, bytes.clone(), now).await
+            }
             (_, true) => self.store_delete().await.map(|_| true),
             (_, false) => self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await,
         };
         match done {
-            Ok(true) if matches!(mode, Mode::Fill(_)) => self.slot.count_mutation(),
+            Ok(true) if matches!(mode, Mode::Fill(..)) => self.slot.count_mutation(),
             Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),
+            Ok(false) if matches!(mode, Mode::Fill(..)) => {
+                inner.counters.overtaken.add();
+                return Ok(Put::NotWanted);
+            }
             Ok(false) => return Err(CacheError::Conflict),
             Err(error) => {
-                if !matches!(mode, Mode::Fill(_)) {
+                if !matches!(mode, Mode::Fill(..)) {
                     self.slot.overtake(Overtake::Unsure);
                 }
                 return Err(error.into());
@@ -257,6 +275,20 @@ impl Locked {
         let Mode::Held(seen) = mode else { return Ok(Put::Done(Seen::default())) };
         let written = (!gone).then_some((bytes, envelope.head));
         self.see_again(seen.fence, written).await.map(Put::Done)
+    }
+
+    /// Writes if what was claimed is still there.
+    async fn fill(
+        &self,
+        claim: &Claim,
+        head: &Head,
+        bytes: Bytes,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        match self.inner.settle(claim.condition().await)? {
+            Some(condition) => self.store_set(head, bytes, now, condition).await,
+            None => Ok(false),
+        }
     }
 
     /// Writes if the record is still the one that was seen.
@@ -363,17 +395,12 @@ impl Locked {
 
     /// Deletes the key, and gives what it held if that was live.
     pub(crate) async fn delete(self) -> CacheResult<Option<Envelope>> {
-        let read = self.read().await;
         let now = self.inner.now();
-        let deleted = match &read {
-            Ok(_) => self.store_delete().await.map_err(CacheError::from),
-            Err(error) => Err(error.clone()),
-        };
-        match deleted {
-            Ok(deleted) => {
+        match self.take_out().await {
+            Ok(old) => {
                 self.slot.overtake(Overtake::Removed);
                 self.inner.policies.forget(&self.slot.scope, &self.slot.key);
-                Ok(read?.filter(|old| deleted && old.head.is_live(now)))
+                Ok(old.filter(|old| old.head.is_live(now)))
             }
             Err(error) => {
                 self.slot.overtake(Overtake::Unsure);
@@ -382,13 +409,62 @@ impl Locked {
         }
     }
 
+    /// Deletes the record and gives the entry that was deleted by this call.
+    async fn take_out(&self) -> CacheResult<Option<Envelope>> {
+        if self.inner.coordination.is_none() {
+            let read = self.read().await?;
+            let deleted = self.store_delete().await?;
+            return Ok(read.filter(|_| deleted));
+        }
+        // Other processes write too: what is given is what was deleted.
+        for _ in 0..ATTEMPTS {
+            let (record, condition) = self.see_record().await?;
+            if record.is_none() && condition == Condition::Absent {
+                return Ok(None);
+            }
+            let options = DeleteOptions::default().with_condition(condition);
+            let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
+            if self.inner.settle(outcome)? {
+                return Ok(record.and_then(|bytes| Envelope::decode(bytes).ok()));
+            }
+        }
+        let read = self.read().await?;
+        let deleted = self.store_delete().await?;
+        Ok(read.filter(|_| deleted))
+    }
+
+    /// The entry, and what a change that depends on it is conditioned on where other processes
+    /// write too.
+    pub(crate) async fn read_to_change(&self) -> CacheResult<(Option<Envelope>, Condition)> {
+        if self.inner.coordination.is_none() {
+            return Ok((self.read().await?, Condition::Any));
+        }
+        let (record, condition) = self.see_record().await?;
+        Ok((record.and_then(|bytes| Envelope::decode(bytes).ok()), condition))
+    }
+
     /// Gives the entry another expiry, bringing it back where it is expired and still there.
     pub(crate) async fn update_expiry(
         self,
         expiry: Option<Expiry>,
         tag: u64,
     ) -> CacheResult<Envelope> {
-        let Some(mut envelope) = self.read().await? else { return Err(CacheError::NotFound) };
+        for _ in 0..ATTEMPTS {
+            if let Some(envelope) = self.try_update_expiry(expiry, tag).await? {
+                return Ok(envelope);
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "the entry changes too often").into())
+    }
+
+    /// `None` when another process changed the entry meanwhile.
+    async fn try_update_expiry(
+        &self,
+        expiry: Option<Expiry>,
+        tag: u64,
+    ) -> CacheResult<Option<Envelope>> {
+        let (envelope, condition) = self.read_to_change().await?;
+        let Some(mut envelope) = envelope else { return Err(CacheError::NotFound) };
         if envelope.check_tag(tag).is_err() {
             return Err(CacheError::NotFound);
         }
@@ -398,23 +474,27 @@ impl Locked {
             return Err(CacheError::NotFound);
         }
         let deadline = match expiry.unwrap_or(self.inner.config.default_expiry).resolve(now) {
-            Resolved::Keep if envelope.head.is_live(now) => return Ok(envelope),
+            Resolved::Keep if envelope.head.is_live(now) => return Ok(Some(envelope)),
             Resolved::Keep => return Err(CacheError::NotFound),
             Resolved::Never => None,
             Resolved::At(deadline) => Some(deadline),
             Resolved::Gone => {
-                let outcome = self.store_delete().await;
+                let options = DeleteOptions::default().with_condition(condition.clone());
+                let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
                 self.slot.overtake(Overtake::Removed);
-                outcome?;
+                if !self.inner.settle(outcome)? && condition != Condition::Any {
+                    return Ok(None);
+                }
                 self.inner.policies.forget(&self.slot.scope, &self.slot.key);
-                return Ok(envelope);
+                return Ok(Some(envelope));
             }
         };
         envelope.head.expires = deadline;
         envelope.head.explicit_expiry = expiry.is_some();
         let bytes = envelope.encode();
-        match self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await {
-            Ok(_) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),
+        match self.store_set(&envelope.head, bytes.clone(), now, condition).await {
+            Ok(true) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),
+            Ok(false) => return Ok(None),
             Err(error) => {
                 self.slot.overtake(Overtake::Unsure);
                 return Err(error.into());
@@ -422,6 +502,6 @@ impl Locked {
         }
         self.inner.policies.set_expiry(&self.slot.scope, &self.slot.key, deadline);
         self.inner.table.count_fill(&self.slot.key);
-        Ok(envelope)
+        Ok(Some(envelope))
     }
 }

@@ -215,6 +215,24 @@ async fn a_caller_that_goes_away_leaves_no_lock() {
     }
 }
 
+/// The lease ends, and another takes the lock, between the record and the token of the first one.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_came_too_late_is_no_lock() {
+    let world = World::new();
+    let (one, other) = (world.process().await, world.process().await);
+    other.cache.lock("k").await.unwrap().release().await;
+    one.way.plan(Call::Set, 2, Fault::Hang);
+    let taking = tokio::spawn({
+        let cache = one.cache.clone();
+        async move { cache.lock("k").no_wait().await }
+    });
+    one.way.hanging(1).await;
+    let guard = other.cache.lock("k").await.unwrap();
+    one.way.release();
+    assert!(matches!(taking.await.unwrap(), Err(CacheError::Busy)));
+    assert!(!guard.is_lost() && is_busy(&one, "k").await);
+}
+
 /// A write that is on its way while its lock is lost and taken by another, who has not written yet.
 #[tokio::test(start_paused = true)]
 async fn the_data_refuses_a_write_that_comes_after_the_next_holders_reading() {

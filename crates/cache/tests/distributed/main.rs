@@ -4,6 +4,9 @@
 
 mod fences;
 #[cfg(unix)]
+mod flight_processes;
+mod flights;
+#[cfg(unix)]
 mod lock_processes;
 mod locks;
 #[cfg(unix)]

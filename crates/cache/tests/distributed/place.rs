@@ -12,25 +12,26 @@ use larder_file::FileStore;
 use larder_redis::RedisStore;
 use tempfile::TempDir;
 
-/// Tells a child which store to open: `redis:NAMESPACE` or `file:PATH`.
+/// Tells a child which store to open: `redis:NAMESPACE URL` or `file:PATH`.
 const PLACE: &str = "LARDER_CACHE_TEST_PLACE";
 
 /// A store of a test's own, emptied when it goes.
 pub(crate) enum Place {
-    Redis(String),
+    Redis { url: String, namespace: String },
     File(TempDir),
 }
 
-fn redis_url() -> String {
-    std::env::var("LARDER_TEST_REDIS_URL").unwrap_or_else(|_| {
-        panic!("LARDER_TEST_REDIS_URL is not set: run `cargo xtask test`, which starts a server")
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `cargo xtask test`, which starts Redis servers and sets it")
     })
 }
 
 async fn open(place: &str) -> Arc<dyn NamespacedStore> {
     match place.split_once(':').unwrap() {
-        ("redis", namespace) => {
-            let builder = RedisStore::builder(redis_url()).namespace(namespace);
+        ("redis", place) => {
+            let (namespace, url) = place.split_once(' ').unwrap();
+            let builder = RedisStore::builder(url).namespace(namespace);
             Arc::new(builder.response_timeout(Duration::from_secs(60)).build().await.unwrap())
         }
         (_, path) => {
@@ -55,8 +56,12 @@ pub(crate) fn space(store: Arc<dyn NamespacedStore>, lease: Duration) -> CacheBu
 
 impl Place {
     pub(crate) fn redis() -> Self {
+        Self::redis_at(variable("LARDER_TEST_REDIS_URL"))
+    }
+
+    fn redis_at(url: String) -> Self {
         let number = RandomState::new().build_hasher().finish();
-        Self::Redis(format!("test-cache-{number:016x}"))
+        Self::Redis { url, namespace: format!("test-cache-{number:016x}") }
     }
 
     pub(crate) fn file() -> Self {
@@ -65,7 +70,7 @@ impl Place {
 
     fn name(&self) -> String {
         match self {
-            Self::Redis(namespace) => format!("redis:{namespace}"),
+            Self::Redis { url, namespace } => format!("redis:{namespace} {url}"),
             Self::File(folder) => format!("file:{}", folder.path().join("store").display()),
         }
     }
@@ -91,11 +96,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Self::Redis(_) = self {
+        if let Self::Redis { .. } = self {
             let name = self.name();
             let clear = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(async { open(&name).await.delete_all().await })
+                runtime.unwrap().block_on(async {
+                    open(&name).await.delete_all().await.unwrap();
+                });
             };
             let _ = std::thread::spawn(clear).join();
         }
@@ -168,6 +175,67 @@ impl Other {
 impl Drop for Other {
     fn drop(&mut self) {
         // A stopped process can be killed, too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A redis-server of a test's own, killed when it goes.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts one on a free port.
+    pub(crate) async fn start() -> Self {
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            let child = Self::spawn(port, &folder);
+            let mut server = Self { child, port, _folder: folder };
+            if server.is_up().await {
+                return server;
+            }
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place::redis_at(self.url())
+    }
+
+    fn spawn(port: u16, folder: &TempDir) -> Child {
+        Command::new(variable("LARDER_TEST_REDIS_SERVER"))
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--port", &port.to_string(), "--dir"])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Waits until it answers; false when it has ended, as it does when its port is taken.
+    async fn is_up(&mut self) -> bool {
+        while self.child.try_wait().unwrap().is_none() {
+            if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+                return self.child.try_wait().unwrap().is_none();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
