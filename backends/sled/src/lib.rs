@@ -1,11 +1,13 @@
 //! The sled backend of Larder: a store in an embedded [sled] database.
 
 mod blocking;
+mod calls;
 mod claim;
 mod config;
 mod driver;
 mod error;
 mod flush;
+mod found;
 mod health;
 mod index;
 mod keyspace;

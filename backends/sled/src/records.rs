@@ -7,6 +7,7 @@ use larder_core::{
 };
 use sled::IVec;
 
+use crate::found::{Current, Got, Live};
 use crate::index::{ExpiryIndex, Slot};
 use crate::large::{Chunked, LargeValues};
 use crate::record::{Body, Record};
@@ -28,33 +29,6 @@ pub(crate) struct Records {
     pub(crate) large: LargeValues,
 }
 
-/// A live value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Live {
-    pub(crate) value: Bytes,
-    pub(crate) expires_at: Option<Deadline>,
-}
-
-/// What a read found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Got {
-    /// Nothing, or a record that has expired.
-    Missing,
-    Live(Live),
-    /// A value of more bytes than were asked for.
-    TooLarge,
-}
-
-impl Got {
-    /// The live value.
-    pub(crate) fn live(self) -> Option<Live> {
-        match self {
-            Self::Live(live) => Some(live),
-            Self::Missing | Self::TooLarge => None,
-        }
-    }
-}
-
 /// How a change of expiry goes about it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Renewal {
@@ -63,37 +37,6 @@ pub(crate) struct Renewal {
     pub(crate) only_with_expiry: bool,
     /// The value is given too.
     pub(crate) with_value: bool,
-}
-
-/// What lies under a key, at one moment.
-pub(crate) enum Current<'r> {
-    /// Nothing, or a record that has expired.
-    Absent,
-    Live(Record<'r>),
-    /// Something that cannot be read: there, and equal to nothing (`R4`).
-    Corrupt,
-}
-
-impl<'r> Current<'r> {
-    pub(crate) fn of(bytes: Option<&'r IVec>, now: DateTime<Utc>) -> Self {
-        match bytes.map(|bytes| Record::read(bytes)) {
-            None => Self::Absent,
-            Some(Ok(record)) if record.is_expired(now) => Self::Absent,
-            Some(Ok(record)) => Self::Live(record),
-            Some(Err(_)) => Self::Corrupt,
-        }
-    }
-
-    pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
-    }
-
-    fn expires_at(&self) -> Option<Deadline> {
-        match self {
-            Self::Live(record) => record.expires_at,
-            Self::Absent | Self::Corrupt => None,
-        }
-    }
 }
 
 impl Records {

@@ -4,10 +4,11 @@
 use chrono::{DateTime, Utc};
 use larder_core::Result;
 
+use crate::found::Current;
 use crate::index::Slot;
 use crate::keyspace::{self, KeyRange};
 use crate::record::{self, Record};
-use crate::records::{Current, Records};
+use crate::records::Records;
 
 /// How far a slice of a removal went.
 pub(crate) struct Slice {

@@ -1,26 +1,24 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use larder_core::{
     BoxFuture, Bytes, Capabilities, Condition, Cursor, CursorScope, DeleteManyOutcome,
     DeleteOptions, Durability, Entry, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, InProgress,
     ListPage, Namespace, NamespacePage, NamespacedStore, Result, SetItem, SetOptions, SetOutcome,
-    Store, StoreContext, Version, async_trait,
+    Store, StoreContext, async_trait,
 };
 
 use crate::SledStoreBuilder;
 use crate::blocking::hop;
+use crate::calls::SMALL_VALUE;
+use crate::found::Got;
 use crate::keyspace::{self, KeyRange};
 use crate::record;
-use crate::records::{Got, Live, Records, Renewal};
+use crate::records::{Records, Renewal};
 use crate::scans::Walk;
 use crate::shared::{SLICE, Shared};
 
-/// The largest value that is read, written or compared on the caller's thread.
-const SMALL_VALUE: u64 = 64 * 1024;
 /// The most keys of a bulk call that are served on the caller's thread.
 const SMALL_BULK: usize = 128;
 /// A record's length is kept in 32 bits, and sled holds a value in memory several times over.
@@ -33,10 +31,10 @@ const MAX_VALUE_LEN: u64 = 512 << 20;
 /// handle is dropped, in the background.
 #[derive(Clone)]
 pub struct SledStore {
-    shared: Arc<Shared>,
-    context: StoreContext,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) context: StoreContext,
     namespace: Namespace,
-    prefix: Arc<[u8]>,
+    pub(crate) prefix: Arc<[u8]>,
 }
 
 impl SledStore {
@@ -68,15 +66,15 @@ impl SledStore {
         self.shared.run(|records| records.plant(&physical, bytes))
     }
 
-    fn physical(&self, key: &str) -> Vec<u8> {
+    pub(crate) fn physical(&self, key: &str) -> Vec<u8> {
         keyspace::physical(&self.prefix, key)
     }
 
-    fn begin(&self, operation: &'static str, key: &str) -> Result<Arc<InProgress>> {
+    pub(crate) fn begin(&self, operation: &'static str, key: &str) -> Result<Arc<InProgress>> {
         self.context.begin(operation, key).map(Arc::new)
     }
 
-    fn begin_keyless(&self, operation: &'static str) -> Result<Arc<InProgress>> {
+    pub(crate) fn begin_keyless(&self, operation: &'static str) -> Result<Arc<InProgress>> {
         self.context.begin_keyless(operation).map(Arc::new)
     }
 
@@ -97,173 +95,6 @@ impl SledStore {
         };
         outcomes.into_iter().zip(keys).map(named).collect()
     }
-
-    /// Reads a small value.
-    #[inline]
-    fn get(&self, key: &str) -> Result<Got> {
-        self.context.check("get", key)?;
-        keyspace::with_physical(&self.prefix, key, |physical| {
-            let is_past = |deadline| self.shared.is_past(deadline);
-            self.shared.run(|records| records.get(physical, is_past, SMALL_VALUE))
-        })
-        .map_err(|error| self.context.key_error("get", key, error))
-    }
-
-    /// Reads a value of any size, or more than the value.
-    async fn get_entry(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
-        self.context.check("get", key)?;
-        let named = |error| self.context.key_error("get", key, error);
-        // One reading of the clock for the life that is left and for whether any is.
-        let now = self.shared.now();
-        let got = keyspace::with_physical(&self.prefix, key, |physical| {
-            let is_past = |deadline| record::is_past(deadline, now);
-            self.shared.run(|records| records.get(physical, is_past, SMALL_VALUE))
-        });
-        let got = match got.map_err(named)? {
-            Got::TooLarge => self.get_large(key, now).await.map_err(named)?,
-            got => got,
-        };
-        Ok(got.live().map(|live| entry(live, &options, now)))
-    }
-
-    /// Runs a step on the caller's thread, or on a blocking one.
-    async fn step<T: Send + 'static>(
-        &self,
-        call: &Arc<InProgress>,
-        in_place: bool,
-        step: impl FnOnce(&Records) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if !in_place {
-            return self.shared.hop(call, step).await;
-        }
-        self.shared.make_room().await;
-        self.shared.run(step)
-    }
-
-    async fn get_large(&self, key: &str, now: DateTime<Utc>) -> Result<Got> {
-        let call = self.begin("get", key)?;
-        let physical = self.physical(key);
-        let is_past = move |deadline| record::is_past(deadline, now);
-        self.shared.hop(&call, move |records| records.get(&physical, is_past, u64::MAX)).await
-    }
-
-    async fn set(
-        &self,
-        call: &Arc<InProgress>,
-        key: &str,
-        value: Bytes,
-        options: SetOptions,
-    ) -> Result<bool> {
-        let physical = self.physical(key);
-        let now = self.shared.now();
-        let in_place = is_small(&value) && compares_little(&options.condition);
-        let set = move |records: &Records| records.set(&physical, &value, &options, now);
-        let applied = self.step(call, in_place, set).await?;
-        if applied {
-            self.shared.persist(call).await?;
-        }
-        Ok(applied)
-    }
-
-    async fn delete(
-        &self,
-        call: &Arc<InProgress>,
-        key: &str,
-        condition: Condition,
-    ) -> Result<bool> {
-        let physical = self.physical(key);
-        let now = self.shared.now();
-        let in_place = compares_little(&condition);
-        let delete = move |records: &Records| records.delete(&physical, &condition, now);
-        let deleted = self.step(call, in_place, delete).await?;
-        if deleted {
-            self.shared.persist(call).await?;
-        }
-        Ok(deleted)
-    }
-
-    async fn renew(
-        &self,
-        call: &Arc<InProgress>,
-        key: &str,
-        renewal: Renewal,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Live>> {
-        let physical: Arc<[u8]> = self.physical(key).into();
-        self.shared.make_room().await;
-        let mut renewed =
-            self.shared.run(|records| records.renew(&physical, renewal, now, SMALL_VALUE))?;
-        if renewed.0 == Got::TooLarge {
-            let renew = move |records: &Records| records.renew(&physical, renewal, now, u64::MAX);
-            renewed = self.shared.hop(call, renew).await?;
-        }
-        let (got, wrote) = renewed;
-        if wrote {
-            self.shared.persist(call).await?;
-        }
-        Ok(got.live())
-    }
-
-    async fn get_and_renew(
-        &self,
-        key: &str,
-        renew_for: Duration,
-        options: GetOptions,
-    ) -> Result<Option<Entry>> {
-        let call = self.begin("get", key)?;
-        let now = self.shared.now();
-        let expiry = Expiry::After(renew_for);
-        let renewal = Renewal { expiry, only_with_expiry: true, with_value: true };
-        let live = self.renew(&call, key, renewal, now).await;
-        let live = live.map_err(|error| self.context.key_error("get", key, error))?;
-        Ok(live.map(|live| entry(live, &options, now)))
-    }
-
-    /// Removes everything below a physical prefix, and counts what was live.
-    async fn clear(&self, call: &Arc<InProgress>, below: &[u8]) -> Result<u64> {
-        let range = KeyRange::below(below);
-        let from = range.from.clone();
-        let now = self.shared.now();
-        let clear = move |records: &Records, from| {
-            records.clear(&range.clone().starting_at(from), SLICE, now)
-        };
-        let removed = self.shared.in_slices(call, from, clear).await?;
-        self.shared.persist(call).await?;
-        Ok(removed)
-    }
-
-    async fn purge(&self, call: &Arc<InProgress>) -> Result<u64> {
-        let (below, now) = (Arc::clone(&self.prefix), self.shared.now());
-        let purge =
-            move |records: &Records, from: Vec<u8>| records.purge(&below, &from, SLICE, now);
-        let removed = self.shared.in_slices(call, Vec::new(), purge).await?;
-        self.shared.persist(call).await?;
-        Ok(removed)
-    }
-}
-
-fn is_small(value: &[u8]) -> bool {
-    value.len() as u64 <= SMALL_VALUE
-}
-
-/// Tells whether a condition is decided without looking at a large value.
-fn compares_little(condition: &Condition) -> bool {
-    match condition {
-        Condition::Matches(version) => is_small(version.as_bytes()),
-        _ => true,
-    }
-}
-
-/// What a get gives, at `now`.
-fn entry(live: Live, options: &GetOptions, now: DateTime<Utc>) -> Entry {
-    let mut entry = Entry::new(live.value);
-    if options.expires_in {
-        entry.expires_in = Some(ExpiresIn::until(live.expires_at, now));
-    }
-    if options.version {
-        entry.version = Some(Version::new(entry.value.clone()));
-    }
-    entry
 }
 
 fn capabilities(durability: Durability) -> Capabilities {
