@@ -32,6 +32,11 @@ pub(crate) struct Config {
     pub(crate) default_expiry: Expiry,
     pub(crate) retain: Duration,
     pub(crate) negative_ttl: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) soft_timeout: Duration,
+    pub(crate) hard_timeout: Option<Duration>,
+    /// By how much of itself a time to live may be shorter.
+    pub(crate) jitter: f64,
     pub(crate) max_load_time: Duration,
     pub(crate) max_pending_time: Duration,
     pub(crate) cancel_abandoned: bool,
@@ -51,6 +56,10 @@ impl Default for Config {
             default_expiry: Expiry::After(DEFAULT_TTL),
             retain: DEFAULT_TTL,
             negative_ttl: Duration::ZERO,
+            grace: Duration::ZERO,
+            soft_timeout: Duration::ZERO,
+            hard_timeout: None,
+            jitter: 0.0,
             max_load_time: Duration::from_secs(60),
             max_pending_time: DEFAULT_TTL,
             cancel_abandoned: false,
@@ -85,6 +94,10 @@ impl Config {
                     "the default time to live is a duration over zero, or `Never`",
                 ));
             }
+        }
+        // Not a number is in no range.
+        if !(0.0..1.0).contains(&self.jitter) {
+            return Err(CacheError::config("`ttl_jitter` is a fraction, from 0 to less than 1"));
         }
         for (duration, message) in [
             (self.max_load_time, "a load takes some time: `max_load_time` is over zero"),
@@ -224,7 +237,69 @@ impl<K> CacheBuilder<K> {
         self
     }
 
+    /// For how long after its expiry the loading calls serve a value while it is loaded anew; zero,
+    /// the default, means not at all (`F7`).
+    ///
+    /// The stale value is served at once, to everybody, and one load refreshes it in the background:
+    /// one in all processes of a [`distributed`](Self::distributed) space. When that load fails, the
+    /// stale value goes on being served until the grace ends. Plain reads never see it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use larder_cache::Cache;
+    /// use larder_core::ManualClock;
+    /// use larder_memory::MemoryStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), larder_cache::CacheError> {
+    /// let clock = ManualClock::new();
+    /// let store = MemoryStore::builder().clock(clock.clone()).build()?;
+    /// let cache = Cache::<u32>::builder(std::sync::Arc::new(store))
+    ///     .clock(clock.clone())
+    ///     .default_ttl(Duration::from_secs(60))
+    ///     .grace(Duration::from_secs(600))
+    ///     .build()
+    ///     .await?;
+    /// cache.set("rate", &1).await?;
+    /// clock.advance(Duration::from_secs(61));
+    /// let load = async |_| std::future::pending::<u32>().await;
+    /// assert_eq!(cache.get_or_set_with("rate", load).await?, 1); // without waiting
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn grace(mut self, duration: Duration) -> Self {
+        self.config.grace = duration;
+        self
+    }
+
+    /// How long a caller waits for the fresh value before the stale one is served, within the
+    /// [`grace`](Self::grace); zero, the default, means that it does not wait (`F7`).
+    pub fn soft_timeout(mut self, duration: Duration) -> Self {
+        self.config.soft_timeout = duration;
+        self
+    }
+
+    /// How long a caller waits for a load or a pending value before it gets `TimedOut`, unless its
+    /// cache says otherwise with [`wait_at_most`](Cache::wait_at_most); the load goes on (`F7`).
+    /// Without limit by default.
+    pub fn hard_timeout(mut self, duration: Duration) -> Self {
+        self.config.hard_timeout = Some(duration);
+        self
+    }
+
+    /// By how much of itself, at most, a time to live is shortened by chance, so that values made at
+    /// the same time do not expire at the same time; 0, the default, means not at all (`F7`).
+    ///
+    /// It applies to loaded values and to default times to live, not to a `ttl` given to
+    /// [`set`](Cache::set).
+    pub fn ttl_jitter(mut self, fraction: f64) -> Self {
+        self.config.jitter = fraction;
+        self
+    }
+
     /// How long a loader's error is told to later callers; zero, the default, means not at all (`F3`).
+    ///
+    /// In a [`distributed`](Self::distributed) space it is told to other processes, too, which do not
+    /// know what the error was: they get `Load` with a failure of no type that they know.
     pub fn negative_ttl(mut self, duration: Duration) -> Self {
         self.config.negative_ttl = duration;
         self

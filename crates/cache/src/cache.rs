@@ -57,10 +57,10 @@ pub struct Cache<V> {
 impl<V: 'static> Cache<V> {
     pub(crate) fn new(space: CacheSpace, codec: Arc<dyn Codec<V>>, tag: u64) -> Self {
         Self {
+            wait: space.0.config.hard_timeout,
             space,
             codec,
             tag,
-            wait: None,
             expiry: None,
             scope: CacheScope::Global,
             nested: Vec::new(),
@@ -297,20 +297,25 @@ impl<V: 'static> Cache<V> {
     /// A live entry of this type, counted as a hit or a miss.
     pub(crate) async fn find(&self, route: &Route, key: &str) -> Result<Option<Envelope>, Error> {
         let inner = &self.space.0;
-        let found = match inner.fetch(&*route.store, key).await {
-            Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.count_undecodable(&error);
-                None
-            }
-            Err(error) => return Err(error),
-        };
-        let live = found.and_then(|bytes| self.accept(bytes));
+        let found = self.read(route, key).await?;
+        let live = found.filter(|envelope| envelope.head.is_live(inner.now()));
         if live.is_some() {
             inner.policies.touch(&route.scope, key);
         }
         inner.counters.count_read(live.is_some());
         Ok(live)
+    }
+
+    /// An entry of this type, live or not; what cannot be decoded is counted.
+    pub(crate) async fn read(&self, route: &Route, key: &str) -> Result<Option<Envelope>, Error> {
+        match self.space.0.fetch(&*route.store, key).await {
+            Ok(found) => Ok(found.and_then(|bytes| self.accept_any(bytes))),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.count_undecodable(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A live value of this type, counted as a hit or a miss.
@@ -321,6 +326,11 @@ impl<V: 'static> Cache<V> {
 
     /// The live entry of this type that `bytes` hold.
     pub(crate) fn accept(&self, bytes: larder_core::Bytes) -> Option<Envelope> {
+        let now = self.space.0.now();
+        self.accept_any(bytes).filter(|envelope| envelope.head.is_live(now))
+    }
+
+    fn accept_any(&self, bytes: larder_core::Bytes) -> Option<Envelope> {
         if Placeholder::is(&bytes) {
             return None;
         }
@@ -328,13 +338,7 @@ impl<V: 'static> Cache<V> {
             envelope.check_tag(self.tag)?;
             Ok(envelope)
         });
-        match checked {
-            Ok(envelope) => envelope.head.is_live(self.space.0.now()).then_some(envelope),
-            Err(error) => {
-                self.count_undecodable(&error);
-                None
-            }
-        }
+        checked.inspect_err(|error| self.count_undecodable(error)).ok()
     }
 
     pub(crate) fn decode(&self, envelope: &Envelope) -> CacheResult<V> {

@@ -33,6 +33,8 @@ pub(crate) enum Claimed {
     Stored(Bytes),
     /// It is ours to load.
     Ours(Arc<Claim>),
+    /// It failed in another process, a short while ago.
+    Failed,
     /// The store is in trouble: whoever wants the value loads it, and does not store it.
     Alone,
 }
@@ -86,6 +88,7 @@ impl Inner {
         loop {
             match claim.step(self, accept).await {
                 Ok(Step::Stored(bytes)) => return Ok(Claimed::Stored(bytes)),
+                Ok(Step::Failed) => return Ok(Claimed::Failed),
                 Ok(Step::Ours) => return Ok(Claimed::Ours(Arc::new(claim))),
                 Ok(Step::Again) => {}
                 Ok(Step::Wait(at_most)) => backoff.wait(at_most).await,
@@ -119,6 +122,7 @@ impl Inner {
 enum Step {
     Stored(Bytes),
     Ours,
+    Failed,
     /// Something changed just now.
     Again,
     /// Another process loads, for so long at most without a word from it.
@@ -127,6 +131,9 @@ enum Step {
 
 impl Step {
     fn wait_for(holder: &Entry) -> Self {
+        if Placeholder::decode(&holder.value) == Some(Placeholder::Failed) {
+            return Self::Failed;
+        }
         Self::Wait(holder.expires_in.and_then(larder_core::ExpiresIn::as_duration))
     }
 }
@@ -142,7 +149,8 @@ impl Claim {
         if entry.value == self.marker {
             return Ok(Step::Ours);
         }
-        if let Some(Placeholder::Loading(_)) = Placeholder::decode(&entry.value) {
+        let placeholder = Placeholder::decode(&entry.value);
+        if matches!(placeholder, Some(Placeholder::Loading(_) | Placeholder::Failed)) {
             return Ok(Step::wait_for(&entry));
         }
         if accept(&entry.value) {
@@ -248,6 +256,17 @@ impl Claim {
         }
         lost().await;
         work.await
+    }
+
+    /// Tells others of the failure, for so long.
+    pub(crate) async fn failed(&self, ttl: Duration) {
+        let (Record { store, key }, failed) = (self.held(), Placeholder::Failed.encode());
+        let told = replace_if(&**store, key, &self.marker, &failed, ttl.into());
+        // What is not answered in time is left to whoever removes the marker.
+        if let Ok(Ok(true)) = timeout(self.lease / 3, told).await {
+            self.marked.store(false, SeqCst);
+            self.leased.store(false, SeqCst);
+        }
     }
 
     /// The fill was made: the marker is gone with it.

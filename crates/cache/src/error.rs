@@ -157,12 +157,28 @@ impl LoadFailure {
         Self { any: error.clone(), error: Some(error), type_name: type_name::<E>() }
     }
 
+    /// The failure of a load in another process, of which nothing else is known.
+    pub(crate) fn elsewhere() -> Self {
+        Self::of_error(FailedElsewhere)
+    }
+
     /// The error, for a caller who knows its type.
     #[must_use]
     pub fn downcast<E: Send + Sync + 'static>(&self) -> Option<Arc<E>> {
         Arc::clone(&self.any).downcast().ok()
     }
 }
+
+#[derive(Debug)]
+struct FailedElsewhere;
+
+impl fmt::Display for FailedElsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it failed in another process a short while ago")
+    }
+}
+
+impl StdError for FailedElsewhere {}
 
 impl fmt::Debug for LoadFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

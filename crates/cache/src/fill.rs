@@ -10,6 +10,7 @@ use crate::envelope::Envelope;
 use crate::error::LoadFailure;
 use crate::load::{Fresh, Load, Miss};
 use crate::space::Route;
+use crate::stale::Found;
 use crate::write::Write;
 use crate::{Cache, CacheError, CacheResult, LoadError, Loaded};
 
@@ -119,21 +120,33 @@ impl<V: Send + 'static> Cache<V> {
         let mut undecodable = CacheError::NotFound;
         for _ in 0..ATTEMPTS {
             let fills = inner.table.fills(key);
-            let store_failed = match self.find_value(&route, key).await {
-                Ok(Some(value)) => return Ok(value),
-                Ok(None) => false,
+            let (stale, store_failed) = match self.find_or_stale(&route, key).await {
+                Ok(Found::Live(value)) => return Ok(value),
+                Ok(Found::Stale(value)) => (Some(value), false),
+                Ok(Found::Missing) => (None, false),
                 Err(error)
                     if is_trouble(error.kind())
                         && inner.config.when_store_fails == StoreFailure::LoadDirectly =>
                 {
-                    true
+                    (None, true)
                 }
                 Err(error) => return Err(CacheError::from(error).into()),
             };
             let accept = inner.coordination.is_some().then(|| self.acceptance());
-            let miss = Miss { fills, store_failed, tag: self.tag, wait: self.wait, accept };
+            let refresh = stale.is_some();
+            let miss = Miss { fills, store_failed, tag: self.tag, refresh, accept };
             let make = |look_first| self.make_load(&route, key, loader.take(), look_first);
-            let bytes = inner.load(&route, key, miss, make).await?;
+            let waiter = inner.load(&route, key, miss, make);
+            let bytes = match (waiter, stale) {
+                (Ok(waiter), None) => waiter.wait(self.wait).await?,
+                (Ok(waiter), Some(stale)) => {
+                    let fresh = self.within_soft_timeout(waiter).await;
+                    return Ok(fresh.unwrap_or_else(|| self.serve_stale(stale)));
+                }
+                // The last refresh failed a short while ago.
+                (Err(CacheError::Load(_)), Some(stale)) => return Ok(self.serve_stale(stale)),
+                (Err(error), _) => return Err(error.into()),
+            };
             match Envelope::decode(bytes).map_err(CacheError::from).and_then(|it| self.decode(&it))
             {
                 Ok(value) => return Ok(value),
@@ -195,6 +208,7 @@ impl<V: Send + 'static> Cache<V> {
                 tag: cache.tag,
                 modified: None,
                 expiry: fresh.expiry.or(cache.expiry),
+                jitter: true,
                 pin: false,
                 weight: None,
             };

@@ -39,6 +39,7 @@ mod scope;
 mod set;
 mod slot;
 mod space;
+mod stale;
 mod stamp;
 mod store;
 mod trace;

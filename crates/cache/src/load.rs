@@ -8,10 +8,11 @@ use tokio::task::JoinHandle;
 
 use crate::builder::StoreFailure;
 use crate::claim::{Accept, Claim, Claimed};
+use crate::error::LoadFailure;
 use crate::flight::{Chain, Flight, LOADING, Outcome, panic_message};
 use crate::read::Budget;
 use crate::scope::ScopeContext;
-use crate::slot::{Joined, SlotRef};
+use crate::slot::{Joined, SlotRef, Waiter};
 use crate::space::{Inner, Route};
 use crate::write::{Mode, Put, Write};
 use crate::{CacheError, CacheResult};
@@ -86,7 +87,8 @@ pub(crate) struct Miss {
     pub(crate) store_failed: bool,
     /// The type tag of what is wanted.
     pub(crate) tag: u64,
-    pub(crate) wait: Option<Duration>,
+    /// A value that is stale is being served; this load outlives whoever asked for it.
+    pub(crate) refresh: bool,
     /// In a distributed space, what a value of another process's making has to be.
     pub(crate) accept: Option<Accept>,
 }
@@ -125,24 +127,23 @@ impl<T> Drop for Owned<T> {
 
 impl Inner {
     /// Joins the flight of a key, or starts one with `make`, which is told whether to look into the
-    /// store first; gives the envelope that it ends with.
-    pub(crate) async fn load(
+    /// store first; whoever waits gets the envelope that it ends with.
+    pub(crate) fn load(
         self: &Arc<Self>,
         route: &Arc<Route>,
         key: &str,
         miss: Miss,
         make: impl FnOnce(bool) -> Load,
-    ) -> CacheResult<Bytes> {
+    ) -> CacheResult<Waiter> {
         if Chain::holds(self.id, &route.scope, key) {
             return Err(CacheError::Reentrant);
         }
         self.check_open()?;
         let now = self.now();
-        let cancel = self.config.cancel_abandoned;
-        let joined = self.table.join(&route.scope, key, now, || Flight::load(miss.tag, cancel));
-        let waiter = match joined {
-            Joined::Running(waiter) => waiter,
-            Joined::Failed(error) => return Err(error),
+        let cancel = self.config.cancel_abandoned && !miss.refresh;
+        match self.table.join(&route.scope, key, now, || Flight::load(miss.tag, cancel)) {
+            Joined::Running(waiter) => Ok(waiter),
+            Joined::Failed(error) => Err(error),
             Joined::Started(waiter, slot) => {
                 // Whatever was stored since the miss must be seen before a loader runs again.
                 let stale = self.table.fills(key) != miss.fills;
@@ -159,10 +160,9 @@ impl Inner {
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
                 let accept = miss.accept.filter(|_| claims);
                 supervisor.start(Arc::clone(route), chain, load, accept, miss.store_failed);
-                waiter
+                Ok(waiter)
             }
-        };
-        waiter.wait(miss.wait).await
+        }
     }
 }
 
@@ -209,6 +209,11 @@ impl Supervisor {
             Work::Waiting(load, accept) => match self.claim(&route, &accept).await {
                 Ok(Claimed::Stored(envelope)) => return self.give(envelope),
                 Ok(Claimed::Ours(claim)) => (self.spawn(load), Some(accept), Some(claim), true),
+                Ok(Claimed::Failed) => {
+                    let error = CacheError::Load(LoadFailure::elsewhere());
+                    self.slot.finish(&self.flight, Outcome::Failed(error));
+                    return;
+                }
                 Ok(Claimed::Alone) => {
                     inner.counters.direct_loads.add();
                     (self.spawn(load), None, None, false)
@@ -241,7 +246,16 @@ impl Supervisor {
                 let claimed = claim.zip(accept);
                 self.store(&route, write, store && may_store, claimed).await;
             }
-            Err(error) => self.fail(error),
+            Err(error) => {
+                // Only what the loader itself said is worth remembering.
+                let ttl = inner.config.negative_ttl;
+                if let (CacheError::Load(_), Some(claim)) = (&error, claim)
+                    && !ttl.is_zero()
+                {
+                    claim.failed(ttl).await;
+                }
+                self.fail(error);
+            }
         }
     }
 

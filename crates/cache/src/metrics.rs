@@ -46,6 +46,8 @@ counters! {
     hits,
     /// Reads that found none.
     misses,
+    /// Values served past their expiry, within the grace (`F7`).
+    stale_hits,
     /// Misses that were entries of another version, type or codec, or damaged (`V2`).
     undecodable,
     /// Loads that were started.

@@ -261,8 +261,15 @@ impl<V: 'static> PendingGuard<V> {
         let Loaded { value, expiry, store } = value.into();
         let expiry = expiry.or(cache.expiry);
         let payload = cache.codec.encode(&value)?;
-        let write =
-            Write { payload, tag: cache.tag, modified: None, expiry, pin: false, weight: None };
+        let write = Write {
+            payload,
+            tag: cache.tag,
+            modified: None,
+            expiry,
+            jitter: true,
+            pin: false,
+            weight: None,
+        };
         let inner = &cache.space.0;
         let bytes = inner.envelope(write.clone(), inner.now(), None).0.encode();
         if !store {

@@ -6,6 +6,7 @@ use crate::chance::Owner;
 const MAGIC: [u8; 3] = [0xC1, b'P', 1];
 const LOADING: u8 = b'l';
 const LOCKED: u8 = b'f';
+const FAILED: u8 = b'e';
 
 /// What stands in an entry's place as long as there is none, so that whoever changes the key is
 /// noticed by the store itself. No reader takes it for an entry.
@@ -15,6 +16,8 @@ pub(crate) enum Placeholder {
     Loading(Owner),
     /// The holder of the lock with this token read the key and found nothing (L2).
     Locked(u64),
+    /// Loading the entry failed, which is told to others for a while (F3).
+    Failed,
 }
 
 impl Placeholder {
@@ -29,6 +32,7 @@ impl Placeholder {
                 bytes.push(LOCKED);
                 bytes.extend_from_slice(&fence.to_le_bytes());
             }
+            Self::Failed => bytes.push(FAILED),
         }
         bytes.into()
     }
@@ -38,6 +42,7 @@ impl Placeholder {
         match *kind {
             LOADING => Some(Self::Loading(rest.try_into().ok()?)),
             LOCKED => Some(Self::Locked(u64::from_le_bytes(rest.try_into().ok()?))),
+            FAILED => rest.is_empty().then_some(Self::Failed),
             _ => None,
         }
     }
@@ -53,7 +58,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_nothing_else() {
-        for placeholder in [Placeholder::Loading([7; 16]), Placeholder::Locked(u64::MAX)] {
+        let all =
+            [Placeholder::Loading([7; 16]), Placeholder::Locked(u64::MAX), Placeholder::Failed];
+        for placeholder in all {
             let bytes = placeholder.encode();
             assert_eq!(Placeholder::decode(&bytes), Some(placeholder));
             for len in 0..bytes.len() {

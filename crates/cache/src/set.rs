@@ -33,6 +33,7 @@ impl<'a, V> SetValue<'a, V> {
             tag: cache.tag,
             modified: None,
             expiry: cache.expiry,
+            jitter: true,
             pin: false,
             weight: None,
         });
@@ -55,7 +56,10 @@ impl<'a, V> SetValue<'a, V> {
     /// which is replaced, and is `Never` where there is none.
     pub fn expiry(self, expiry: impl Into<Expiry>) -> Self {
         let expiry = expiry.into();
-        self.with(|write| write.expiry = Some(expiry))
+        self.with(|write| {
+            write.expiry = Some(expiry);
+            write.jitter = false;
+        })
     }
 
     /// Keeps the entry from eviction, and from an expiry that is not asked for here, until it is

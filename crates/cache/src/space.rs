@@ -176,7 +176,7 @@ impl Inner {
 
     /// How long the store keeps an entry whose life is over.
     pub(crate) fn retention(&self) -> Duration {
-        self.config.retain
+        self.config.retain.max(self.config.grace)
     }
 
     pub(crate) fn generation(&self) -> u64 {

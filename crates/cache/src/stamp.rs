@@ -23,6 +23,7 @@ impl Locked {
                 (_, Some(envelope)) => envelope.head.fence,
                 (Some(bytes), None) => match Placeholder::decode(bytes) {
                     Some(Placeholder::Locked(fence)) => Some(fence),
+                    Some(Placeholder::Failed) => None,
                     // A load is under way, or it is no entry: left alone, and watched.
                     _ => return Ok((None, Seen { fence: Some(fence), ..self.seen(condition) })),
                 },

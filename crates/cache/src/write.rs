@@ -1,6 +1,7 @@
 //! Everything that changes a key: under its write lock, to the end once begun.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
@@ -9,6 +10,7 @@ use larder_core::{
 };
 use tokio::sync::OwnedMutexGuard;
 
+use crate::chance;
 use crate::claim::Claim;
 use crate::envelope::{Envelope, Head};
 use crate::flight::{Flight, Guarded};
@@ -29,6 +31,8 @@ pub(crate) struct Write {
     pub(crate) tag: u64,
     pub(crate) modified: Option<DateTime<Utc>>,
     pub(crate) expiry: Option<Expiry>,
+    /// Whether the expiry may come earlier by chance.
+    pub(crate) jitter: bool,
     pub(crate) pin: bool,
     pub(crate) weight: Option<u64>,
 }
@@ -134,6 +138,12 @@ impl Inner {
         write.weight.unwrap_or_else(size).clamp(1, MAX_WEIGHT)
     }
 
+    /// A time to live, less what chance takes of it.
+    fn shortened(&self, ttl: Duration) -> Duration {
+        let jitter = self.config.jitter;
+        if jitter == 0.0 { ttl } else { ttl.mul_f64(1.0 - jitter * chance::fraction()) }
+    }
+
     /// The envelope of a value written now, and whether its life is over before it began.
     pub(crate) fn envelope(
         &self,
@@ -141,7 +151,10 @@ impl Inner {
         now: DateTime<Utc>,
         old: Option<&Head>,
     ) -> (Envelope, bool) {
-        let expiry = write.expiry.unwrap_or_else(|| self.default_expiry());
+        let expiry = match write.expiry.unwrap_or_else(|| self.default_expiry()) {
+            Expiry::After(ttl) if write.jitter => Expiry::After(self.shortened(ttl)),
+            expiry => expiry,
+        };
         let (expires, gone) = match expiry.resolve(now) {
             Resolved::Never => (None, false),
             Resolved::At(deadline) => (Some(deadline), false),

@@ -1,6 +1,8 @@
 //! F6, and F2 across processes, with real processes, over Redis and over a folder.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use larder_cache::Cache;
@@ -66,6 +68,63 @@ async fn ask_for_a_cold_key() {
         u64::from(std::process::id())
     };
     say(cache.get_or_set_with("k", load).await.unwrap());
+}
+
+/// A stale value, and eight processes: each serves it, one refreshes it.
+async fn refresh_once(place: Place) {
+    let cache = space(place.store().await, LONG).build().await.unwrap().cache::<u64>();
+    let past = Duration::from_millis(1);
+    cache.set("k", &7).ttl(past).await.unwrap();
+    tokio::time::sleep(past * 2).await;
+    let mut others: Vec<Other> =
+        (0..8).map(|_| place.start("flight_processes::ask_for_a_stale_key", "")).collect();
+    // All are served before the refresh may end.
+    for other in &mut others {
+        assert_eq!(other.hears(), "7");
+    }
+    for other in &mut others {
+        other.tell("end");
+    }
+    let said: Vec<String> = others.into_iter().flat_map(Other::finish).collect();
+    assert_eq!(said.iter().filter(|said| *said == "loading").count(), 1, "{said:?}");
+    assert!(said.iter().all(|said| said == "loading" || said == "8"), "{said:?}");
+}
+
+#[tokio::test]
+async fn eight_processes_refresh_a_stale_key_once_over_redis() {
+    refresh_once(Place::redis()).await;
+}
+
+#[tokio::test]
+async fn eight_processes_refresh_a_stale_key_once_over_a_folder() {
+    refresh_once(Place::file()).await;
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, started by another test"]
+async fn ask_for_a_stale_key() {
+    let space = space(own_store().await, LONG).grace(LONG * 9).build().await.unwrap();
+    let cache = space.cache::<u64>();
+    let loads = Arc::new(AtomicU64::new(0));
+    let (counted, (end, mut ended)) = (loads.clone(), tokio::sync::watch::channel(false));
+    let load = async move |_| {
+        counted.fetch_add(1, SeqCst);
+        let _ = ended.wait_for(|ended| *ended).await;
+        8_u64
+    };
+    say(cache.get_or_set_with("k", load).await.unwrap());
+    hear().await;
+    end.send_replace(true);
+    let fresh = loop {
+        if let Some(fresh) = cache.get_value("k").await.unwrap() {
+            break fresh;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    for _ in 0..loads.load(SeqCst) {
+        say("loading");
+    }
+    say(fresh);
 }
 
 /// Says that it loads, loads until it is told the value, and says what it got.

@@ -11,4 +11,5 @@ mod lock_processes;
 mod locks;
 #[cfg(unix)]
 mod place;
+mod stale;
 mod support;
