@@ -16,7 +16,7 @@ use crate::envelope::{Envelope, Head};
 use crate::flight::{Flight, Guarded};
 use crate::keeping::remove_entries;
 use crate::lock::Seen;
-use crate::policy::{Admitted, Entry, Index, MAX_WEIGHT};
+use crate::policy::{Admitted, Entry, Id, Index, MAX_WEIGHT};
 use crate::slot::{Overtake, Range, Slot, SlotRef};
 use crate::space::{Inner, Route};
 use crate::{CacheError, CacheResult};
@@ -206,7 +206,9 @@ impl Inner {
                 Some(prefix) => route.store.delete_prefix(prefix).await,
             };
             if removed.is_ok() {
-                inner.policies.forget_range(&range, mark);
+                for id in inner.policies.forget_range(&range, mark) {
+                    inner.recount(&id).await;
+                }
             }
             if removal.is_none() {
                 // What was read under a lock is out of date all the same.
@@ -216,6 +218,21 @@ impl Inner {
             Ok(inner.settle(removed)?)
         })
         .await
+    }
+}
+
+impl Inner {
+    /// Forgets an entry that the store does not hold once writes that are under way are done; one of
+    /// which the store cannot tell stays counted.
+    async fn recount(self: &Arc<Self>, id: &Id) {
+        let Ok(route) = self.route(id.scope.clone()) else { return };
+        let looked = self.locked(&route, &id.key, async move |locked| {
+            if !locked.route.store.exists(&locked.slot.key).await? {
+                locked.inner.policies.forget(&locked.slot.scope, &locked.slot.key);
+            }
+            Ok(())
+        });
+        let _ = looked.await;
     }
 }
 

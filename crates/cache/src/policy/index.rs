@@ -325,6 +325,15 @@ impl Index {
         }
     }
 
+    /// The entries in a range that were stored after `mark`, or are being written.
+    pub(crate) fn stored_since(&self, range: &Range, mark: u64) -> Vec<Id> {
+        let written = self.nodes.matching(|node| {
+            let since = node.stored && !node.entry.pending && node.stamp > mark;
+            (since || node.writes > 0) && range.covers(&node.id.scope, &node.id.key)
+        });
+        written.into_iter().filter_map(|at| Some(self.nodes.get(at)?.id.clone())).collect()
+    }
+
     fn insert(&mut self, node: Node) -> usize {
         let (id, weight) = (node.id.clone(), node.entry.weight);
         let at = self.nodes.add(node, weight);

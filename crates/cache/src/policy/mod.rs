@@ -241,16 +241,20 @@ impl Policies {
         self.with(scope, false, |index| index.is_stored(scope, key)).unwrap_or(false)
     }
 
-    /// A range was removed from the store; what was stored after `mark` may have come after it.
-    pub(crate) fn forget_range(&self, range: &Range, mark: u64) {
+    /// A range was removed from the store; gives what was stored after `mark` or is being written,
+    /// which may have come before the removal or after it.
+    pub(crate) fn forget_range(&self, range: &Range, mark: u64) -> Vec<Id> {
+        let forget = |instance: &Namespace| {
+            self.with(instance, false, |index| {
+                index.forget_range(range, mark);
+                index.stored_since(range, mark)
+            })
+        };
         if !self.settings.per_scope {
-            self.with(&range.scope, false, |index| index.forget_range(range, mark));
-            return;
+            return forget(&range.scope).unwrap_or_default();
         }
         let instances: Vec<Namespace> = lock(&self.indexes).keys().cloned().collect();
-        for instance in instances {
-            self.with(&instance, false, |index| index.forget_range(range, mark));
-        }
+        instances.iter().filter_map(forget).flatten().collect()
     }
 
     /// Forgets everything: another store is opened.
