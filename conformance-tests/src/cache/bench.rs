@@ -7,8 +7,9 @@ use std::time::Duration;
 use larder_cache::{
     Cache, CacheBuilder, CacheError, CacheResult, CacheSpace, CacheStoreHandle, Lookup, Space,
 };
-use larder_core::ManualClock;
+use larder_core::chrono::{DateTime, Utc};
 use larder_core::testing::Faulty;
+use larder_core::{Clock, ManualClock};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -55,6 +56,11 @@ impl<'t> Bench<'t> {
 
     pub(crate) fn note(&self, text: &str) {
         self.trial.trace().note(text);
+    }
+
+    /// What time the caches have.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     /// Lets time pass for the caches, and for the store where it goes by a clock of the harness.

@@ -1,9 +1,20 @@
 //! The cases of the caching layer, area by area. [`list`] names them all.
 
 mod bench;
+mod faults;
+mod formats;
+mod items;
 mod list;
 mod loads;
+mod locks;
+mod model;
+mod opening;
 mod overtaken;
+mod pending;
+mod pins;
+mod policies;
+mod registry;
+mod scopes;
 
 use crate::{Case, Need};
 
