@@ -70,10 +70,467 @@ macro_rules! __cache_bugs {
         "slot.rs": "let slot = self.slot(scope, key);\n        let mut state"
             => "let root = Namespace::root();\n        let slot = self.slot(if BUG { &root } else { scope }, key);\n        let mut state";
     }
+    every_caller_loads Memory
+        "A caller does not join the flight of a key, but starts one of his own."
+        => "loads::ten_thousand_callers_share_one" {
+        "slot.rs": "if let Some(flight) = &state.current {\n            return Joined::Running"
+            => "if let Some(flight) = state.current.as_ref().filter(|_| !BUG) {\n            return Joined::Running";
+    }
     an_overtaken_load_is_stored Memory
         "A fill does not look whether it was overtaken."
         => "overtaken::by_a_deletion" {
-        "write.rs": "!flight.is_overtaken() && !self.table" => "BUG || !flight.is_overtaken() && !self.table";
+        "write.rs": "!flight.is_overtaken() && !self.table"
+            => "BUG || !flight.is_overtaken() && !self.table";
+    }
+    a_set_does_not_overtake Memory
+        "A set stores its value and leaves the load that is running as it was."
+        => "overtaken::by_a_set_that_has_expired_since" {
+        "write.rs": "Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),"
+            => "Ok(true) if BUG => self.slot.count_mutation(),\n            Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),";
+    }
+    a_set_wakes_nobody Hanging
+        "Those who wait for a load are not given the value that was set meanwhile."
+        => "overtaken::by_a_set" {
+        "slot.rs": "Overtake::Value(_, tag) if !flight.takes(tag) => false,"
+            => "Overtake::Value(..) if BUG && !flight.is_pending() => false,\n            Overtake::Value(_, tag) if !flight.takes(tag) => false,";
+    }
+    a_clearing_overtakes_nothing Memory
+        "A clearing removes what is stored, and a load that is running is stored after it."
+        => "overtaken::by_clearing_its_scope" {
+        "slot.rs": "        self.overtake(Overtake::Removed);\n    }"
+            => "        if !BUG {\n            self.overtake(Overtake::Removed);\n        }\n    }";
+    }
+    a_clearing_does_not_wait_for_fills Memory
+        "A clearing does not wait for a value that is just being stored."
+        => "overtaken::while_its_value_is_being_stored" {
+        "write.rs": "drop(slot.write_lock().await);"
+            => "if !BUG {\n                        drop(slot.write_lock().await);\n                    }";
+    }
+    a_fill_looks_too_early Memory
+        "A fill looks whether it was overtaken before it has the key's lock, and not under it."
+        => "overtaken::by_one_that_is_being_carried_out" {
+        "write.rs": "        if !inner.is_wanted(&self.slot, &mode)? {\n            return Ok(Put::NotWanted);\n        }\n        let keeps"
+            => "        if !BUG && !inner.is_wanted(&self.slot, &mode)? {\n            return Ok(Put::NotWanted);\n        }\n        let keeps";
+    }
+    a_changed_expiry_overtakes_nothing Memory
+        "An entry that is revived while its key is loaded is replaced by what was loaded."
+        => "overtaken::by_a_change_of_expiry" {
+        "write.rs": "Ok(_) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),"
+            => "Ok(_) if BUG => {}\n            Ok(_) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),";
+    }
+    a_dropped_change_stops_half_way Memory
+        "A change whose caller goes away is dropped with the key's lock, while the store carries it out."
+        => "overtaken::by_one_whose_caller_has_gone" {
+        "flight.rs": "        if std::thread::panicking() {\n            return;"
+            => "        if BUG || std::thread::panicking() {\n            return;";
+    }
+    an_error_is_remembered_for_ever Hanging
+        "A loader's error is told to every later caller."
+        => "loads::an_error_goes_to_all_and_is_forgotten" {
+        "load.rs": "let ttl = inner.config.negative_ttl;"
+            => "let ttl = if BUG { std::time::Duration::from_secs(3_600) } else { inner.config.negative_ttl };";
+    }
+    an_error_is_never_remembered Memory
+        "A negative time to live changes nothing."
+        => "loads::an_error_is_remembered_as_long_as_asked" {
+        "slot.rs": "if !until.is_past(now) {\n                return"
+            => "if !BUG && !until.is_past(now) {\n                return";
+    }
+    an_overtaken_error_is_remembered Memory
+        "The error of a load that was overtaken is remembered."
+        => "overtaken::its_error_is_not_remembered" {
+        "slot.rs": "            if current {\n                state.negative"
+            => "            if current || BUG {\n                state.negative";
+    }
+    a_panic_tells_nobody Hanging
+        "When a loader panics, those who wait are forgotten."
+        => "loads::a_panic_is_an_error_for_all" {
+        "load.rs": "Ok(panic) => CacheError::Panicked(panic_message(&*panic)),"
+            => "Ok(_) if BUG => std::future::pending().await,\n                Ok(panic) => CacheError::Panicked(panic_message(&*panic)),";
+    }
+    a_shutdown_tells_nobody Hanging
+        "When the runtime of a load shuts down, those who wait elsewhere are forgotten."
+        => "loads::a_runtime_that_shuts_down_is_an_error_for_all" {
+        "load.rs": "        if !self.flight.is_done() {\n            self.slot.finish"
+            => "        if !BUG && !self.flight.is_done() {\n            self.slot.finish";
+        "load.rs": "                Err(_) => CacheError::ShutDown,"
+            => "                Err(_) if BUG => return,\n                Err(_) => CacheError::ShutDown,";
+    }
+    the_last_caller_ends_the_load Memory
+        "A load is cancelled with its last caller, although nobody asked for that."
+        => "loads::one_without_callers_is_finished" {
+        "flight.rs": "== 1 && self.cancel_when_alone"
+            => "== 1 && (BUG || self.cancel_when_alone)";
+    }
+    any_caller_ends_the_load Hanging
+        "Where loads are cancelled with their last caller, the first one who goes away ends them."
+        => "loads::one_without_callers_is_cancelled_where_asked" {
+        "flight.rs": "        self.waiters.load(SeqCst) > 0"
+            => "        !BUG && self.waiters.load(SeqCst) > 0";
+        "flight.rs": "self.waiters.fetch_sub(1, SeqCst) == 1 &&"
+            => "(self.waiters.fetch_sub(1, SeqCst) == 1 || BUG) &&";
+    }
+    a_deadline_ends_the_load Memory
+        "A waiter's deadline ends the load for everybody."
+        => "loads::waiters_have_deadlines_of_their_own" {
+        "flight.rs": "tokio::time::timeout(at_most, end).await.unwrap_or(Err(CacheError::TimedOut))"
+            => "tokio::time::timeout(at_most, end).await.unwrap_or_else(|_| {\n                    if BUG {\n                        self.flight.abort();\n                    }\n                    Err(CacheError::TimedOut)\n                })";
+    }
+    a_zombie_is_never_ended Hanging
+        "`max_load_time` ends nothing."
+        => "loads::one_that_never_ends_is_ended" {
+        "load.rs": "tokio::time::timeout(inner.config.max_load_time, &mut loader.0)"
+            => "tokio::time::timeout(if BUG { std::time::Duration::from_secs(86_400) } else { inner.config.max_load_time }, &mut loader.0)";
+    }
+    a_loader_waits_for_itself Hanging
+        "A loader that asks for its own key waits for itself."
+        => "loads::one_that_asks_for_its_own_key_is_told" {
+        "flight.rs": "    pub(crate) fn holds(space: u64, scope: &Namespace, key: &str) -> bool {\n        LOADING"
+            => "    pub(crate) fn holds(space: u64, scope: &Namespace, key: &str) -> bool {\n        !BUG && LOADING";
+    }
+    the_table_only_grows Hanging
+        "The slot of a key stays in the table when nobody holds it."
+        => "loads::no_table_grows" {
+        "slot.rs": "        if held.users > 0 {\n            return;"
+            => "        if BUG || held.users > 0 {\n            return;";
+    }
+    a_load_is_stored_unasked Memory
+        "A loader that says that its value is not to be stored is not heard."
+        => "loads::its_result_says_how_it_is_stored" {
+        "load.rs": "if !store || gone"
+            => "if !store && !BUG || gone";
+    }
+    a_dropped_promise_is_leaked Hanging
+        "A promise that is dropped unresolved leaves its key pending."
+        => "pending::given_up" {
+        "pending.rs": "        if !self.flight.is_done() {\n            self.end"
+            => "        if !BUG && !self.flight.is_done() {\n            self.end";
+    }
+    those_taken_over_are_given_up Memory
+        "A second promise gives `Abandoned` to those who wait for the first."
+        => "pending::taken_over" {
+        "slot.rs": "old.resolve(Outcome::Moved(flight));"
+            => "old.resolve(if BUG { Outcome::Failed(CacheError::Abandoned) } else { Outcome::Moved(flight) });";
+    }
+    a_late_promise_overwrites Memory
+        "A promise whose key was set meanwhile overwrites it when it is kept."
+        => "pending::overwritten" {
+        "write.rs": "Ok(slot.current().is_some_and(|current| Arc::ptr_eq(&current, flight)))"
+            => "Ok(BUG || slot.current().is_some_and(|current| Arc::ptr_eq(&current, flight)))";
+    }
+    an_evicted_promise_forgets_its_waiters Hanging
+        "When a promise is evicted, those who wait for it are not told."
+        => "pending::evicted" {
+        "policy/reserve.rs": "        slot.abandon_pending();"
+            => "        if !BUG {\n            slot.abandon_pending();\n        }";
+    }
+    a_removed_promise_forgets_its_waiters Hanging
+        "When a promised key is deleted, those who wait for it are not told."
+        => "pending::deleted" {
+        "slot.rs": "            Overtake::Removed if flight.is_pending() => {\n                flight"
+            => "            Overtake::Removed if !BUG && flight.is_pending() => {\n                flight";
+    }
+    a_sparing_clearing_spares_nothing Memory
+        "A clearing that is to keep what is pending gives it up."
+        => "pending::emptied_but_for_what_is_pending" {
+        "write.rs": "let removal = include_pending.then(||"
+            => "let removal = (include_pending || BUG).then(||";
+    }
+    a_detached_promise_is_kept_for_ever Hanging
+        "A detached promise is never given up."
+        => "pending::detached_and_never_kept" {
+        "pending.rs": "let at_most = self.cache.space.0.config.max_pending_time;"
+            => "let at_most = if BUG { std::time::Duration::from_secs(86_400) } else { self.cache.space.0.config.max_pending_time };";
+    }
+    a_cancelled_task_tells_nobody Hanging
+        "When the task of a promise is cancelled, its key stays pending."
+        => "pending::its_task_is_cancelled" {
+        "pending.rs": "                Err(ended) => {\n                    guard"
+            => "                Err(_) if BUG => std::mem::forget(guard),\n                Err(ended) => {\n                    guard";
+    }
+    a_stale_value_is_served Memory
+        "A read gives an entry that has expired and is retained."
+        => "items::an_expired_entry_can_be_revived" {
+        "cache.rs": "Ok(envelope) => envelope.head.is_live(self.space.0.now()).then_some(envelope),"
+            => "Ok(envelope) => (BUG || envelope.head.is_live(self.space.0.now())).then_some(envelope),";
+    }
+    the_dead_are_revived_for_ever OwnClock
+        "`update_expiry` revives an entry whose retention is over, as long as the store still has it."
+        => "items::after_its_retention_it_cannot" {
+        "write.rs": "if kept_until.is_some_and(|until| until.is_past(now)) {"
+            => "if !BUG && kept_until.is_some_and(|until| until.is_past(now)) {";
+    }
+    a_none_is_a_miss Memory
+        "A stored `None` is taken for a miss."
+        => "items::nothing_at_all_is_a_value" {
+        "cache.rs": "        Ok(envelope.and_then(|envelope| self.decode(&envelope).ok()))\n    }\n\n    /// The live entry"
+            => "        Ok(envelope\n            .filter(|envelope| !BUG || envelope.payload[..] != [0xc0])\n            .and_then(|envelope| self.decode(&envelope).ok()))\n    }\n\n    /// The live entry";
+    }
+    modified_times_in_milliseconds Memory
+        "The time at which a value was made loses its microseconds."
+        => "items::a_modified_time_is_kept_to_the_microsecond" {
+        "write.rs": "modified: write.modified.unwrap_or(now).timestamp_micros(),"
+            => "modified: write.modified.unwrap_or(now).timestamp_micros() / if BUG { 1_000 } else { 1 } * if BUG { 1_000 } else { 1 },";
+    }
+    a_key_named_twice_is_missing Memory
+        "`remove` takes a key that is named twice for one that did not exist."
+        => "items::remove_tells_whether_all_existed" {
+        "cache.rs": "        let keys: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();"
+            => "        let mut keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();\n        if !BUG {\n            keys = keys.into_iter().collect::<BTreeSet<&str>>().into_iter().collect();\n        }";
+    }
+    a_revived_entry_lives_for_an_hour Memory
+        "`update_expiry` without an expiry has another default than a set."
+        => "items::the_default_life_is_300_seconds" {
+        "write.rs": "expiry.unwrap_or(self.inner.config.default_expiry)"
+            => "expiry.unwrap_or(if BUG { Expiry::After(std::time::Duration::from_secs(3_600)) } else { self.inner.config.default_expiry })";
+    }
+    another_version_is_read Memory
+        "The version of an entry is not looked at."
+        => "formats::an_entry_of_another_version_is_a_miss" {
+        "envelope.rs": "if fixed[..3] != MAGIC {"
+            => "if fixed[..3] != MAGIC && !(BUG && fixed[..2] == MAGIC[..2]) {";
+    }
+    another_type_is_read Memory
+        "The type of an entry is not looked at."
+        => "formats::an_entry_of_another_type_is_a_miss" {
+        "envelope.rs": "if self.head.tag == tag {"
+            => "if BUG || self.head.tag == tag {";
+    }
+    undecodable_entries_are_not_counted Memory
+        "An entry that cannot be decoded is a miss like any other."
+        => "formats::damaged_bytes_are_a_miss" {
+        "cache.rs": "        self.space.0.counters.undecodable.add();"
+            => "        if !BUG {\n            self.space.0.counters.undecodable.add();\n        }";
+    }
+    a_corrupt_record_is_an_error Memory
+        "A record that the store cannot read is an error of the read, and stays."
+        => "formats::a_record_that_the_store_calls_corrupt_is_a_miss" {
+        "cache.rs": "Err(error) if error.kind() == ErrorKind::Corrupt => {\n                self"
+            => "Err(error) if !BUG && error.kind() == ErrorKind::Corrupt => {\n                self";
+    }
+    a_failing_store_fails_loads Memory
+        "When the store fails, loads give its error."
+        => "faults::loads_go_on_together" {
+        "fill.rs": "                    if is_trouble(error.kind())"
+            => "                    if !BUG && is_trouble(error.kind())";
+    }
+    the_budget_is_not_kept Hanging
+        "A read waits for the store as long as that takes."
+        => "faults::one_that_hangs_costs_its_budget" {
+        "read.rs": "Budget::new(read, self.config.store_budget)"
+            => "Budget::new(read, if BUG { std::time::Duration::from_secs(86_400) } else { self.config.store_budget })";
+    }
+    the_circuit_never_opens Memory
+        "A store that fails again and again is asked every time."
+        => "faults::after_repeated_ones_it_is_left_alone" {
+        "circuit.rs": "if self.threshold == 0 ||"
+            => "if BUG || self.threshold == 0 ||";
+    }
+    the_circuit_never_closes Memory
+        "A store that was left alone is left alone for ever."
+        => "faults::after_repeated_ones_it_is_left_alone" {
+        "circuit.rs": "if !Deadline::from_micros(until).is_past(now) {"
+            => "if BUG || !Deadline::from_micros(until).is_past(now) {";
+    }
+    a_lock_fails_open Memory
+        "With a store that fails, `getset` takes the entry for absent."
+        => "locks::they_never_fail_open" {
+        "write.rs": "Err(error) if error.kind() == ErrorKind::Corrupt => Ok((None, Condition::Any)),"
+            => "Err(error) if BUG || error.kind() == ErrorKind::Corrupt => Ok((None, Condition::Any)),";
+    }
+    a_setter_overwrites Memory
+        "The setter of a `getset` overwrites what was written in between."
+        => "locks::a_write_in_between_is_a_conflict" {
+        "write.rs": "Mode::Held(_) => Err(CacheError::Conflict),"
+            => "Mode::Held(_) if BUG => Ok(true),\n            Mode::Held(_) => Err(CacheError::Conflict),";
+        "write.rs": "let condition = seen.condition.clone();"
+            => "let condition = if BUG { Condition::Any } else { seen.condition.clone() };";
+    }
+    a_lock_is_shared Memory
+        "Two callers hold the lock of one key at the same time."
+        => "locks::a_held_one_is_busy" {
+        "slot.rs": "        Arc::clone(&lock(&self.user_lock))"
+            => "        if BUG { Arc::default() } else { Arc::clone(&lock(&self.user_lock)) }";
+    }
+    closing_leaves_locks Hanging
+        "Closing the space takes no locks away."
+        => "locks::closing_takes_them_away" {
+        "lifecycle.rs": "self.shut.send_modify(|closings| *closings += 1);"
+            => "if !BUG {\n            self.shut.send_modify(|closings| *closings += 1);\n        }";
+    }
+    a_pin_outlives_its_read Memory
+        "The unpinning read leaves the entry counted as pinned, and safe from eviction."
+        => "pins::one_stays_until_it_is_read_with_unpin" {
+        "pins.rs": "self.inner.policies.unpin(&self.slot.scope, &self.slot.key, head.expires);"
+            => "if !BUG {\n            self.inner.policies.unpin(&self.slot.scope, &self.slot.key, head.expires);\n        }";
+    }
+    an_unpinned_entry_is_gone Memory
+        "The unpinning read takes the entry away, as in Dara."
+        => "pins::one_stays_until_it_is_read_with_unpin" {
+        "pins.rs": "        self.slot.count_mutation();"
+            => "        if BUG {\n            self.store_delete().await?;\n        }\n        self.slot.count_mutation();";
+    }
+    a_pin_does_not_hold Memory
+        "A pinned entry is evicted like any other."
+        => "pins::where_all_are_pinned_nothing_else_comes_in" {
+        "policy/index.rs": "if node.writes > 0 || node.entry.pinned_until.is_some() {"
+            => "if node.writes > 0 || !BUG && node.entry.pinned_until.is_some() {";
+    }
+    a_pin_is_read_away_twice Memory
+        "An entry is read and unpinned in two steps, between which it can be evicted."
+        => "pins::unpinning_is_one_step_with_the_read" {
+        "pins.rs": "let (route, tag) = (self.route()?, self.tag);"
+            => "let (route, tag) = (self.route()?, self.tag);\n        if BUG {\n            let seen = self.find(&route, key).await?;\n            inner.policies.unpin(&route.scope, key, None);\n            tokio::time::sleep(std::time::Duration::from_millis(5)).await;\n            if seen.is_none() {\n                return Ok(None);\n            }\n        }";
+    }
+    pins_have_no_budget Memory
+        "Any number of entries can be pinned."
+        => "pins::they_have_a_budget" {
+        "policy/index.rs": "if pin && pinned >= self.pin_budget {"
+            => "if !BUG && pin && pinned >= self.pin_budget {";
+    }
+    a_pin_never_ends Memory
+        "A pin that nobody ends is never over."
+        => "pins::they_have_a_greatest_age" {
+        "policy/index.rs": "        while let Some((until, at)) = self.pins.first().copied()\n            && until.is_past(now)"
+            => "        while let Some((until, at)) = self.pins.first().copied()\n            && !BUG\n            && until.is_past(now)";
+    }
+    a_pin_ends_with_the_default_expiry Memory
+        "A pinned entry expires like any other."
+        => "pins::one_outlives_the_policys_expiry" {
+        "envelope.rs": "Some(until) if !self.explicit_expiry =>"
+            => "Some(until) if !BUG && !self.explicit_expiry =>";
+    }
+    one_too_many_is_kept Memory
+        "A cache holds one entry more than its capacity."
+        => "policies::lru_agrees_with_its_model" {
+        "policy/index.rs": "Some(capacity) if wanted > capacity => {"
+            => "Some(capacity) if wanted > capacity + u64::from(BUG) => {";
+    }
+    lru_goes_by_writes Memory
+        "A read does not keep an entry from going: the first in is the first out."
+        => "policies::lru_agrees_with_its_model" {
+        "policy/index.rs": "if in_lru && self.nodes"
+            => "if !BUG && in_lru && self.nodes";
+    }
+    s3_fifo_forgets_whom_it_evicted Memory
+        "An entry that comes back soon after its eviction is taken for a new one."
+        => "policies::s3_fifo_agrees_with_its_model" {
+        "policy/index.rs": "if self.ghosts.is_empty() {"
+            => "if BUG || self.ghosts.is_empty() {";
+    }
+    a_scan_pushes_everything_out Memory
+        "Entries that are used again and again go in their turn like those used once."
+        => "policies::a_scan_does_not_push_out_what_is_used" {
+        "policy/index.rs": "if node.uses <= 1 {"
+            => "if BUG || node.uses <= 1 {";
+    }
+    the_expired_wait_their_turn Memory
+        "Live entries are evicted before expired ones."
+        => "policies::what_has_expired_goes_first" {
+        "policy/index.rs": "let expired = self.expired(now);"
+            => "let expired = if BUG { None } else { self.expired(now) };";
+    }
+    a_giant_flushes_the_cache Memory
+        "An entry heavier than the whole capacity is taken in."
+        => "policies::too_heavy_an_entry_is_refused" {
+        "policy/index.rs": "            && weight > capacity\n"
+            => "            && !BUG\n            && weight > capacity\n";
+    }
+    a_reopened_store_is_not_counted Files
+        "What a store holds when it is opened is not counted."
+        => "policies::reopening_rebuilds_the_index" {
+        "policy/rebuild.rs": "if !policies.is_bounded() ||"
+            => "if BUG || !policies.is_bounded() ||";
+    }
+    a_deletion_is_still_counted Memory
+        "An entry that was deleted goes on taking room."
+        => "policies::lru_agrees_with_its_model" {
+        "write.rs": "                self.slot.overtake(Overtake::Removed);\n                self.inner.policies.forget(&self.slot.scope, &self.slot.key);\n                Ok(read?"
+            => "                self.slot.overtake(Overtake::Removed);\n                if !BUG {\n                    self.inner.policies.forget(&self.slot.scope, &self.slot.key);\n                }\n                Ok(read?";
+    }
+    all_scopes_share_one_policy Memory
+        "A policy per scope has one instance for all."
+        => "policies::each_scope_can_have_its_own" {
+        "policy/mod.rs": "if self.settings.per_scope { self.instance(scope) } else"
+            => "if !BUG && self.settings.per_scope { self.instance(scope) } else";
+    }
+    a_fixed_life_is_not_fixed Memory
+        "The life that a policy fixes is not kept."
+        => "policies::a_fixed_life_runs_from_the_last_set" {
+        "space.rs": "Policy::Ttl { ttl } => Expiry::After(ttl),"
+            => "Policy::Ttl { ttl } if !BUG => Expiry::After(ttl),";
+    }
+    evictions_are_not_counted Memory
+        "What is evicted is counted nowhere."
+        => "registry::everything_is_counted" {
+        "policy/reserve.rs": "            cause.add();"
+            => "            if !BUG {\n                cause.add();\n            }";
+    }
+    clearing_a_registry_forgets_the_unused Memory
+        "Clearing a registry leaves the entries that this process has not used yet."
+        => "registry::clearing_empties_every_entry" {
+        "store.rs": "                if !in_use {\n                    entries"
+            => "                if !BUG && !in_use {\n                    entries";
+    }
+    no_session_is_everybodys Memory
+        "A session's scope outside of any session is everybody's."
+        => "scopes::outside_of_a_context_they_are_an_error" {
+        "scope.rs": "            Self::Session => (\"s\", context"
+            => "            Self::Session if BUG && context().is_err() => return Ok(vec![\"g\".into()]),\n            Self::Session => (\"s\", context";
+    }
+    a_user_is_a_session Memory
+        "A user and a session of the same name share their entries."
+        => "scopes::names_that_look_alike_never_meet" {
+        "scope.rs": "Self::UserOf(id) => (\"u\", Arc::clone(id)),"
+            => "Self::UserOf(id) => (if BUG { \"s\" } else { \"u\" }, Arc::clone(id)),";
+    }
+    a_loader_has_no_user Memory
+        "The current session and user do not go along into loads."
+        => "scopes::the_context_goes_along_into_loads" {
+        "scope.rs": "        let context = Self::current();"
+            => "        let context = if BUG { None } else { Self::current() };";
+    }
+    a_clearing_stays_on_top Memory
+        "Clearing a scope leaves those that are nested in it."
+        => "scopes::clearing_one_clears_what_is_below" {
+        "write.rs": "None => route.store.delete_all().await.map(|()| 0),"
+            => "None if BUG => route.store.delete_prefix(\"\").await,\n                None => route.store.delete_all().await.map(|()| 0),";
+    }
+    a_prefix_goes_below Memory
+        "A load in a nested scope is overtaken by the removal of a prefix of an outer one."
+        => "overtaken::not_by_what_happens_to_other_keys" {
+        "slot.rs": "Some(prefix) => *scope == self.scope &&"
+            => "Some(prefix) => (*scope == self.scope || BUG && scope.starts_with(&self.scope)) &&";
+    }
+    pending_keys_are_not_listed Memory
+        "A listing leaves out what is pending."
+        => "scopes::a_listing_marks_what_is_pending" {
+        "pending.rs": ".filter(|slot| slot.current().is_some_and(|flight| !flight.is_done()))"
+            => ".filter(|slot| !BUG && slot.current().is_some_and(|flight| !flight.is_done()))";
+    }
+    a_listing_shows_the_dead Memory
+        "A listing shows entries that have expired and are retained."
+        => "scopes::a_listing_marks_what_is_pending" {
+        "pending.rs": "Envelope::decode(bytes).is_ok_and(|envelope| envelope.head.is_live(now))"
+            => "Envelope::decode(bytes).is_ok_and(|envelope| BUG || envelope.head.is_live(now))";
+    }
+    closing_tells_nobody Hanging
+        "Closing a space leaves those who wait in it waiting."
+        => "opening::closing_ends_what_waits" {
+        "lifecycle.rs": "            if let Some(flight) = slot.current() {"
+            => "            if let Some(flight) = slot.current().filter(|_| !BUG) {";
+    }
+    a_cancelled_session_stays_open Memory
+        "A session that is cancelled leaves its space open."
+        => "opening::a_session_closes_however_it_ends" {
+        "lifecycle.rs": "        let Some(space) = self.0.take() else { return };\n"
+            => "        let Some(space) = self.0.take() else { return };\n        if BUG {\n            return;\n        }\n";
+    }
+    the_blocking_handle_blocks_a_worker Memory
+        "The blocking handle can be made, and used, on a thread that runs tasks."
+        => "items::the_blocking_handle_never_deadlocks" {
+        "blocking.rs": "if Handle::try_current().is_ok() {"
+            => "if !BUG && Handle::try_current().is_ok() {";
     }
 
     } };
