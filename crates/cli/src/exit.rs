@@ -18,6 +18,12 @@ pub(crate) enum Failure {
     ClosedPipe,
     /// Ctrl-C, and what to do about it.
     Interrupted(&'static str),
+    /// A command that was run ended with this status, and has said why itself.
+    Command(u8),
+    /// A command could not be run; the status is the one that shells give.
+    CannotRun(u8, String),
+    /// The lock was lost while the command ran that needed it.
+    LockLost(String),
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -41,7 +47,8 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Error(error) if is_usage(error.kind()) => 2,
             Self::Error(error) if error.is_retryable() => 4,
-            Self::Error(_) => 3,
+            Self::Error(_) | Self::LockLost(_) => 3,
+            Self::Command(status) | Self::CannotRun(status, _) => *status,
             Self::Interrupted(_) => interrupt::STATUS,
         }
     }
@@ -49,7 +56,9 @@ impl Failure {
     /// What is said on standard error, if anything: one line, the kind first.
     fn line(&self) -> Option<String> {
         let (kind, message) = match self {
-            Self::ClosedPipe => return None,
+            Self::ClosedPipe | Self::Command(_) => return None,
+            Self::CannotRun(_, message) => ("cannot-run", message.clone()),
+            Self::LockLost(message) => ("lock-lost", message.clone()),
             Self::No(kind, message) => (*kind, message.clone()),
             Self::Usage(message) => ("usage", message.clone()),
             Self::Error(error) => (error.kind().as_str(), with_causes(error)),

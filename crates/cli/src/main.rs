@@ -9,6 +9,7 @@ mod exit;
 mod files;
 mod interrupt;
 mod output;
+mod signals;
 mod text;
 
 use std::process::ExitCode;
@@ -35,10 +36,11 @@ fn main() -> ExitCode {
 /// Runs the command, or drops it at the first Ctrl-C; closes what it opened either way.
 async fn run(cli: Cli) -> Outcome {
     let mut app = App::new(cli.global);
+    let minds_signals = cli.command.minds_signals();
     let outcome = tokio::select! {
         // In this order, so that Ctrl-C is listened to before anything is done.
         biased;
-        () = interrupt::asked() => None,
+        () = interrupt::asked(), if !minds_signals => None,
         outcome = cli.command.run(&mut app) => Some(outcome),
     };
     let outcome = outcome.unwrap_or_else(|| Err(Failure::Interrupted(app.if_interrupted())));

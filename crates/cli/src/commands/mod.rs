@@ -18,6 +18,7 @@ mod get;
 mod incr;
 mod info;
 mod list;
+mod lock;
 mod namespaces;
 mod ping;
 mod purge;
@@ -42,12 +43,18 @@ pub(crate) enum Command {
     Info(info::Info),
     Ping(ping::Ping),
     Copy(copy::Copy),
+    Lock(lock::Lock),
     Conform(conform::Conform),
     Completions(completions::Completions),
     Demo(demo::Demo),
 }
 
 impl Command {
+    /// Whether the command itself answers to Ctrl-C.
+    pub(crate) fn minds_signals(&self) -> bool {
+        matches!(self, Self::Lock(_))
+    }
+
     pub(crate) async fn run(self, app: &mut App) -> Outcome {
         match self {
             Self::Set(command) => command.run(app).await,
@@ -64,6 +71,7 @@ impl Command {
             Self::Info(command) => command.run(app).await,
             Self::Ping(command) => command.run(app).await,
             Self::Copy(command) => command.run(app).await,
+            Self::Lock(command) => command.run(app).await,
             Self::Conform(command) => command.run(app).await,
             Self::Completions(command) => command.run(app),
             Self::Demo(command) => command.run(app).await,

@@ -1,0 +1,121 @@
+use std::ffi::OsString;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use larder::{Error, ErrorKind};
+use larder_cache::{CacheError, CacheSpace, Distributed, LockGuard};
+
+use crate::app::App;
+use crate::durations;
+use crate::exit::{self, Failure, Outcome};
+use crate::signals::{Child, Signals};
+
+/// Run a command while holding a lock that all processes of the store know
+///
+/// The command has the lock's fencing token in `LARDER_FENCE`: a number greater than that of every
+/// holder before it. What the lock guards is safe from a command that was paused for longer than the
+/// lease where it refuses whatever comes with a smaller number.
+///
+/// Signals are passed on, and the exit status is the command's: 128 and the signal's number where
+/// one ended it, 127 where it is not found, 126 where it cannot be run. Otherwise, with a line on
+/// standard error: 4 when the lock is held by another, 3 when it was lost while the command ran.
+#[derive(Args)]
+#[command(after_help = "The store must be one that processes share: file:PATH or redis://…")]
+pub(crate) struct Lock {
+    key: String,
+    /// How long the lock is held without being renewed, as after a crash
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = durations::parse)]
+    lease: Duration,
+    /// How long to wait for another holder; without it, for as long as it takes
+    #[arg(long, value_name = "DURATION", value_parser = durations::parse)]
+    wait: Option<Duration>,
+    /// What becomes of the command when the lock is lost
+    #[arg(long, value_enum, default_value_t = OnLoss::Kill)]
+    on_loss: OnLoss,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnLoss {
+    /// It is killed at once
+    Kill,
+    /// It goes on, and the loss is told on standard error
+    Warn,
+}
+
+impl Lock {
+    pub(crate) async fn run(self, app: &mut App) -> Outcome {
+        let mut signals = Signals::listen()?;
+        let taken = tokio::select! {
+            biased;
+            signal = signals.next() => Err(signal.into_failure()),
+            taken = self.take(app) => taken,
+        };
+        let guard = taken?;
+        let outcome = self.run_under(&guard, &mut signals).await;
+        guard.release().await;
+        outcome
+    }
+
+    async fn take(&self, app: &mut App) -> Outcome<LockGuard> {
+        let store = app.store_or_new().await?;
+        let space = CacheSpace::builder(store).distributed(Distributed::new().lease(self.lease));
+        let cache = space.build().await.map_err(failure)?.cache::<()>();
+        let lock = cache.lock(&self.key);
+        let taken = match self.wait {
+            None => lock.await,
+            Some(Duration::ZERO) => lock.no_wait().await,
+            Some(at_most) => lock.wait(at_most).await,
+        };
+        taken.map_err(failure)
+    }
+
+    async fn run_under(&self, guard: &LockGuard, signals: &mut Signals) -> Outcome {
+        let fence = guard.fence().map(|fence| fence.to_string()).unwrap_or_default();
+        let mut child = Child::start(&self.command, &[("LARDER_FENCE", &fence)])?;
+        let mut lost = false;
+        let status = loop {
+            tokio::select! {
+                biased;
+                status = child.ended() => break status?,
+                () = guard.lost(), if !lost => {
+                    lost = true;
+                    match self.on_loss {
+                        OnLoss::Kill => child.kill(),
+                        OnLoss::Warn => exit::note("larder: lock-lost: the command goes on without"),
+                    }
+                }
+                signal = signals.next() => child.pass_on(signal),
+            }
+        };
+        if self.on_loss == OnLoss::Kill && (lost || guard.is_lost()) {
+            let text = "another may have had it before the command ended";
+            return Err(Failure::LockLost(text.to_owned()));
+        }
+        match status_of(status) {
+            0 => Ok(()),
+            status => Err(Failure::Command(status)),
+        }
+    }
+}
+
+/// The status as a shell would give it.
+fn status_of(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(u8::MAX);
+    }
+    status.code().map_or(u8::MAX, |code| u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+fn failure(error: CacheError) -> Failure {
+    match error {
+        CacheError::Store(error) => error.into(),
+        CacheError::Busy => Error::new(ErrorKind::Locked, "the lock is held by another").into(),
+        CacheError::LockLost => Failure::LockLost("before the command was run".to_owned()),
+        other => Error::new(ErrorKind::Corrupt, other.to_string()).into(),
+    }
+}
