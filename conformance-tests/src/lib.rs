@@ -177,4 +177,6 @@ pub use level::Level;
 pub use macros::run as __run;
 pub use matrix::Matrix;
 pub use report::{CaseReport, Failure, Outcome, Report, Tally};
+#[cfg(feature = "cache")]
+pub use table::cache_cases_by_rule;
 pub use table::cases_by_rule;

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use crate::cases::all;
 use crate::run::{RANDOM_BUDGET, run_case};
 use crate::writer::is_writer;
-use crate::{Case, Harness, Outcome, Variant, cases};
+use crate::{Harness, Outcome, Variant};
 
 /// Makes one test of each case, in each position, on the stores of a harness.
 ///
@@ -125,13 +126,4 @@ pub fn run(name: &str, variant: Variant, path: &str, harness: impl Harness) {
             panic!("\n{}\n", all.join("\n\n"));
         }
     }
-}
-
-/// The cases that there are macros for; no two share a name.
-fn all() -> impl Iterator<Item = &'static Case> {
-    #[cfg(feature = "cache")]
-    let others = crate::cache_cases();
-    #[cfg(not(feature = "cache"))]
-    let others: &[Case] = &[];
-    cases().iter().chain(others)
 }

@@ -44,3 +44,12 @@ crate::__cases! { [registry] () }
 pub fn cases() -> &'static [Case] {
     CASES
 }
+
+/// The cases of the contract and those of the caching layer; no two share a name.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    #[cfg(feature = "cache")]
+    let others = crate::cache_cases();
+    #[cfg(not(feature = "cache"))]
+    let others: &[Case] = &[];
+    CASES.iter().chain(others)
+}

@@ -1,42 +1,52 @@
-//! The table in `docs/contract.md` of the cases that prove each rule.
+//! The tables in `docs/contract.md` and `docs/cache.md` of the cases that prove each rule, and the
+//! tests that `docs/cache-migration.md` names.
 
 use std::fs;
 
+use crate::migration;
 use crate::packages::Workspace;
 use crate::run::{self, Result};
 
-const PAGE: &str = "docs/contract.md";
+/// The pages with a table, each with what is asked for it.
+const PAGES: [(&str, &str); 2] = [("docs/contract.md", "contract"), ("docs/cache.md", "cache")];
 const BEGIN: &str = "<!-- cases: begin -->\n";
 const END: &str = "<!-- cases: end -->";
 
-/// Fails when the page's table is not the one that the suite prints.
+/// Fails when a page's table is not the one that the suite prints, or names a test that there is not.
 pub(crate) fn check(workspace: &Workspace) -> Result {
-    let (page, current) = pages(workspace)?;
-    if page == current {
-        return Ok(());
+    for (name, which) in PAGES {
+        let (page, current) = pages(workspace, name, which)?;
+        if page != current {
+            return Err(format!(
+                "the table of cases in {name} is out of date: `cargo xtask docs` writes it anew"
+            ));
+        }
     }
-    Err(format!("the table of cases in {PAGE} is out of date: `cargo xtask docs` writes it anew"))
+    migration::check(workspace)
 }
 
-/// Writes the page's table anew.
+/// Writes the pages' tables anew.
 pub(crate) fn write(workspace: &Workspace) -> Result {
-    let (page, current) = pages(workspace)?;
-    if page != current {
-        fs::write(workspace.root.join(PAGE), current)
-            .map_err(|error| format!("{PAGE} cannot be written: {error}"))?;
+    for (name, which) in PAGES {
+        let (page, current) = pages(workspace, name, which)?;
+        if page != current {
+            fs::write(workspace.root.join(name), current)
+                .map_err(|error| format!("{name} cannot be written: {error}"))?;
+        }
     }
     Ok(())
 }
 
-/// The page as it is, and as it should be.
-fn pages(workspace: &Workspace) -> Result<(String, String)> {
-    let page = fs::read_to_string(workspace.root.join(PAGE))
-        .map_err(|error| format!("{PAGE} cannot be read: {error}"))?;
+/// A page as it is, and as it should be.
+fn pages(workspace: &Workspace, name: &str, which: &str) -> Result<(String, String)> {
+    let page = fs::read_to_string(workspace.root.join(name))
+        .map_err(|error| format!("{name} cannot be read: {error}"))?;
     let mut cargo = run::cargo(&workspace.root);
-    cargo.args(["run", "--quiet", "--package", "larder-conformance", "--example", "cases"]);
+    cargo.args(["run", "--quiet", "--package", "larder-conformance", "--features", "cache"]);
+    cargo.args(["--example", "cases", "--", which]);
     let table = run::output(&mut cargo)?;
     let current = with_table(&page, &table)
-        .ok_or_else(|| format!("{PAGE} has no place for the table of cases, `{}`", BEGIN.trim()))?;
+        .ok_or_else(|| format!("{name} has no place for the table of cases, `{}`", BEGIN.trim()))?;
     Ok((page, current))
 }
 

@@ -30,7 +30,7 @@ const CHECKS: &[Check] = &[
     Check { name: "clippy", purpose: "no lint warns, with every feature on", run: clippy },
     Check {
         name: "cases",
-        purpose: "the contract's page names the cases that prove each rule",
+        purpose: "the pages name the cases that prove each rule, and tests that there are",
         run: cases::check,
     },
     Check { name: "features", purpose: "each feature compiles by itself", run: features::check },

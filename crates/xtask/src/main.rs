@@ -9,6 +9,7 @@ mod imports;
 mod install;
 mod links;
 mod markdown;
+mod migration;
 mod packages;
 mod prove;
 mod python;
