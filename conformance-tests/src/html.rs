@@ -54,7 +54,13 @@ pub(crate) fn page(matrix: &Matrix) -> String {
         fared: the number of cases that passed, counted once in each position (on the root, inside a \
         namespace, behind a layer).</p>\n");
     head_row(&mut out, matrix, "Level", "What it stands for");
-    for level in Level::ALL {
+    let tried = |level: &Level| {
+        matrix
+            .reports()
+            .iter()
+            .any(|report| report.cases().iter().any(|it| it.case.level() == *level))
+    };
+    for level in Level::ALL.into_iter().filter(tried) {
         row(&mut out, level.as_str(), meaning(level));
         for report in matrix.reports() {
             let tally = report.levels().into_iter().find(|(of, _)| *of == level);
@@ -86,6 +92,7 @@ const fn meaning(level: Level) -> &'static str {
         Level::Namespaced => "Namespaces and listing.",
         Level::Atomic => "Conditions, versions, counters.",
         Level::Durable => "What outlives the process.",
+        Level::Cache => "Larder's caching layer over it.",
     }
 }
 

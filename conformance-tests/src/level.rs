@@ -14,11 +14,14 @@ pub enum Level {
     Atomic,
     /// What outlives the process.
     Durable,
+    /// Larder's caching layer over it.
+    Cache,
 }
 
 impl Level {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Core, Self::Namespaced, Self::Atomic, Self::Durable];
+    pub const ALL: [Self; 5] =
+        [Self::Core, Self::Namespaced, Self::Atomic, Self::Durable, Self::Cache];
 
     /// The name in reports.
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Level {
             Self::Namespaced => "namespaced",
             Self::Atomic => "atomic",
             Self::Durable => "durable",
+            Self::Cache => "cache",
         }
     }
 }
@@ -41,7 +45,9 @@ impl Case {
     /// The level for which it counts.
     pub fn level(&self) -> Level {
         let needs = |need| self.needs.contains(&need);
-        if needs(Need::Reopen) || needs(Need::Durable) {
+        if self.tries_the_cache() {
+            Level::Cache
+        } else if needs(Need::Reopen) || needs(Need::Durable) {
             Level::Durable
         } else if needs(Need::Conditions) {
             Level::Atomic
@@ -50,6 +56,13 @@ impl Case {
         } else {
             Level::Core
         }
+    }
+}
+
+impl Case {
+    /// Tells whether its rules are those of the caching layer.
+    fn tries_the_cache(&self) -> bool {
+        self.rules.iter().all(|rule| rule.starts_with(['V', 'F', 'P', 'Z', 'L']))
     }
 }
 
@@ -80,9 +93,11 @@ mod tests {
 
     #[test]
     fn every_level_has_cases() {
-        for level in Level::ALL {
+        for level in Level::ALL.into_iter().filter(|level| *level != Level::Cache) {
             let count = cases().iter().filter(|case| case.level() == level).count();
             assert!(count >= 7, "{level} has {count}");
         }
+        #[cfg(feature = "cache")]
+        assert!(crate::cache_cases().iter().all(|case| case.level() == Level::Cache));
     }
 }
