@@ -6,7 +6,7 @@ use std::time::Duration;
 use larder_cache::CacheError;
 use larder_core::StoreExt;
 
-use crate::place::{Place, hear, own_store, own_words, say, space};
+use crate::place::{Place, Server, hear, own_store, own_words, say, space};
 
 /// Longer than any machine stalls.
 const LONG: Duration = Duration::from_secs(120);
@@ -137,4 +137,33 @@ async fn the_lock_of_a_process_that_was_killed_is_free_over_redis() {
 #[tokio::test]
 async fn the_lock_of_a_process_that_was_killed_is_free_over_a_folder() {
     kill_a_holder(Place::file()).await;
+}
+
+/// A server that keeps nothing forgets every lock; its tokens go on from where they were.
+#[tokio::test]
+async fn a_restart_of_redis_takes_locks_away_and_repeats_no_token() {
+    let mut server = Server::start().await;
+    let place = server.place();
+    let mut holder = place.start("lock_processes::hold_and_write", "");
+    let token: u64 = holder.hears().parse().unwrap();
+    server.kill();
+    server.start_again().await;
+    // This process has never seen the first token.
+    let cache = space(place.store().await, LONG).build().await.unwrap().cache::<u32>();
+    let mut held = cache.getset("k").await.unwrap();
+    assert!(held.fence().unwrap() > token);
+    // It has noticed, or the data tells it, once it has found the server again.
+    let said = loop {
+        holder.tell("write");
+        let said = holder.hears();
+        if !said.contains("Store(") {
+            break said;
+        }
+    };
+    assert!(["lost", "lost: false, Err(Conflict)"].contains(&&*said), "{said}");
+    held.set(&1).await.unwrap();
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+    holder.tell("end");
+    holder.finish();
+    held.release().await;
 }

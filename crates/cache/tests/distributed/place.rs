@@ -79,19 +79,24 @@ impl Place {
         open(&self.name()).await
     }
 
-    /// Starts an ignored test of this binary in a process of its own.
+    /// Starts an ignored test of this binary in a process of its own, on this store.
     pub(crate) fn start(&self, test: &str, words: &str) -> Other {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", test])
-            .env(PLACE, self.name())
-            .env(WORDS, words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Other { stdin: child.stdin.take(), lines, child }
+        start(test, &self.name(), words)
     }
+}
+
+/// Starts an ignored test of this binary in a process of its own.
+pub(crate) fn start(test: &str, place: &str, words: &str) -> Other {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", test])
+        .env(PLACE, place)
+        .env(WORDS, words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    Other { stdin: child.stdin.take(), lines, child }
 }
 
 impl Drop for Place {
@@ -184,7 +189,7 @@ impl Drop for Other {
 pub(crate) struct Server {
     child: Child,
     port: u16,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -196,7 +201,7 @@ impl Server {
             let port = listener.local_addr().unwrap().port();
             drop(listener);
             let child = Self::spawn(port, &folder);
-            let mut server = Self { child, port, _folder: folder };
+            let mut server = Self { child, port, folder };
             if server.is_up().await {
                 return server;
             }
@@ -209,6 +214,21 @@ impl Server {
 
     pub(crate) fn place(&self) -> Place {
         Place::redis_at(self.url())
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on its port, empty.
+    pub(crate) async fn start_again(&mut self) {
+        loop {
+            self.child = Self::spawn(self.port, &self.folder);
+            if self.is_up().await {
+                return;
+            }
+        }
     }
 
     fn spawn(port: u16, folder: &TempDir) -> Child {
