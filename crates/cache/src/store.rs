@@ -4,53 +4,16 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use larder_core::{BoxFuture, Codec, MessagePack, Namespace};
+use larder_core::{Codec, MessagePack, Namespace};
 use tokio::sync::OnceCell;
 
 use crate::handle::Source;
 use crate::slot::lock;
 use crate::{
-    Cache, CacheBuilder, CacheError, CacheResult, CacheScope, CacheSpace, CacheStoreHandle,
-    PendingGuard, Policy, Space,
+    Cache, CacheBuilder, CacheError, CacheResult, CacheScopeStore, CacheSpace, CacheStoreHandle,
+    PendingGuard, Policy, RegistryEntry, Space, StoreGet, StoreSet, cache_for_policy,
 };
-
-/// The name of an entry of a registry, with the policy that its values are kept by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryEntry {
-    name: Arc<str>,
-    policy: Policy,
-    scope: CacheScope,
-}
-
-impl RegistryEntry {
-    /// An entry in the global scope.
-    ///
-    /// The name is that of a namespace below the store: not empty, 255 bytes at most.
-    pub fn new(name: impl Into<Arc<str>>, policy: Policy) -> Self {
-        Self { name: name.into(), policy, scope: CacheScope::Global }
-    }
-
-    /// An entry whose values belong to a scope, such as the current user.
-    #[must_use]
-    pub fn scoped(mut self, scope: CacheScope) -> Self {
-        self.scope = scope;
-        self
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// Makes the space of one registry entry, to be adjusted and built: the policy has one instance in
-/// each scope.
-pub fn cache_for_policy(store: impl Into<CacheStoreHandle>, policy: Policy) -> CacheBuilder<Space> {
-    CacheSpace::builder(store).policy_per_scope(policy)
-}
 
 type Adjust = dyn Fn(CacheBuilder<Space>) -> CacheBuilder<Space> + Send + Sync;
 
@@ -85,12 +48,6 @@ pub struct CacheStore<V> {
 struct Made {
     policy: Policy,
     space: OnceCell<CacheSpace>,
-}
-
-/// The caches of one registry entry, one for each scope: see [`CacheStore::entry`].
-#[derive(Debug)]
-pub struct CacheScopeStore<V> {
-    cache: Cache<V>,
 }
 
 impl<V: Send + 'static> CacheStore<V>
@@ -140,17 +97,17 @@ impl<V: Send + 'static> CacheStore<V> {
     pub async fn entry(&self, entry: &RegistryEntry) -> CacheResult<CacheScopeStore<V>> {
         let made = {
             let mut entries = lock(&self.entries);
-            let made = entries
-                .entry(Arc::clone(&entry.name))
-                .or_insert_with(|| Arc::new(Made { policy: entry.policy, space: OnceCell::new() }));
+            let made = entries.entry(entry.shared_name()).or_insert_with(|| {
+                Arc::new(Made { policy: entry.policy(), space: OnceCell::new() })
+            });
             Arc::clone(made)
         };
-        if made.policy != entry.policy {
+        if made.policy != entry.policy() {
             return Err(CacheError::config("this registry entry has another policy"));
         }
         let space = made.space.get_or_try_init(|| self.build(entry)).await?;
         let cache = Cache::new(space.clone(), Arc::clone(&self.codec), self.tag);
-        Ok(CacheScopeStore { cache: cache.scoped(entry.scope.clone()) })
+        Ok(CacheScopeStore::new(cache.scoped(entry.scope().clone())))
     }
 
     async fn build(&self, entry: &RegistryEntry) -> CacheResult<CacheSpace> {
@@ -161,14 +118,14 @@ impl<V: Send + 'static> CacheStore<V> {
             }
         };
         // Checked before the store is asked, so that every store says the same.
-        Namespace::from_segments([&entry.name])?;
-        let below = root.with_path(&[ENTRIES, &entry.name])?;
-        (self.adjust)(cache_for_policy(below, entry.policy)).build().await
+        Namespace::from_segments([entry.name()])?;
+        let below = root.with_path(&[ENTRIES, entry.name()])?;
+        (self.adjust)(cache_for_policy(below, entry.policy())).build().await
     }
 
     /// Reads a value; the builder can unpin it in the same step, or wait while it is pending.
     pub fn get<'a>(&'a self, entry: &'a RegistryEntry, key: &'a str) -> StoreGet<'a, V> {
-        StoreGet { store: self, entry, key, unpin: false }
+        StoreGet::new(self, entry, key)
     }
 
     /// Reads a value, and waits for it while it is pending: see [`Cache::get_or_wait`].
@@ -186,7 +143,7 @@ impl<V: Send + 'static> CacheStore<V> {
         key: &'a str,
         value: &'a V,
     ) -> StoreSet<'a, V> {
-        StoreSet { store: self, entry, key, value, pin: false, ttl: None }
+        StoreSet::new(self, entry, key, value)
     }
 
     /// Fails those who wait for a key; nothing is stored: see [`Cache::fail`].
@@ -199,7 +156,7 @@ impl<V: Send + 'static> CacheStore<V> {
         key: &str,
         error: E,
     ) -> CacheResult<bool> {
-        self.entry(entry).await?.cache.fail(key, error).await
+        self.entry(entry).await?.cache().fail(key, error).await
     }
 
     /// Promises a value: see [`Cache::set_pending`].
@@ -211,7 +168,7 @@ impl<V: Send + 'static> CacheStore<V> {
         entry: &RegistryEntry,
         key: &str,
     ) -> CacheResult<PendingGuard<V>> {
-        self.entry(entry).await?.cache.set_pending(key).await
+        self.entry(entry).await?.cache().set_pending(key).await
     }
 
     /// Deletes a value, and gives it, pinned or not: see [`Cache::delete`].
@@ -257,137 +214,6 @@ impl<V: Send + 'static> CacheStore<V> {
     }
 }
 
-impl<V: Send + 'static> CacheScopeStore<V> {
-    /// The cache of the entry's scope, with everything that it can do.
-    #[must_use]
-    pub fn cache(&self) -> &Cache<V> {
-        &self.cache
-    }
-
-    /// Reads a value, and unpins it in the same step where asked to.
-    ///
-    /// # Errors
-    /// The store's; `NoScope`.
-    pub async fn get(&self, key: &str, unpin: bool) -> CacheResult<Option<V>> {
-        if unpin {
-            let item = self.cache.get_and_unpin(key).await?;
-            return Ok(item.and_then(|item| item.value().ok()));
-        }
-        self.cache.get_value(key).await
-    }
-
-    /// As [`Cache::get_or_wait`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn get_or_wait(&self, key: &str) -> CacheResult<Option<V>> {
-        self.cache.get_or_wait(key).await
-    }
-
-    /// As [`Cache::set`], pinned where asked to.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn set(&self, key: &str, value: &V, pin: bool) -> CacheResult<()> {
-        let set = self.cache.set(key, value);
-        if pin { set.pin().await } else { set.await }
-    }
-
-    /// As [`Cache::delete`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn delete(&self, key: &str) -> CacheResult<Option<V>> {
-        self.cache.delete(key).await
-    }
-
-    /// Empties the entry in every scope.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn clear(&self) -> CacheResult<()> {
-        self.cache.space().clear(true).await
-    }
-}
-
-/// A read that is about to happen: see [`CacheStore::get`].
-#[must_use = "nothing is read until it is awaited"]
-pub struct StoreGet<'a, V> {
-    store: &'a CacheStore<V>,
-    entry: &'a RegistryEntry,
-    key: &'a str,
-    unpin: bool,
-}
-
-impl<V> StoreGet<'_, V> {
-    /// Unpins the value in the same step.
-    pub fn unpin(mut self) -> Self {
-        self.unpin = true;
-        self
-    }
-}
-
-impl<'a, V: Send + 'static> IntoFuture for StoreGet<'a, V> {
-    type Output = CacheResult<Option<V>>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.store.entry(self.entry).await?.get(self.key, self.unpin).await })
-    }
-}
-
-/// A write that is about to happen: see [`CacheStore::set`].
-#[must_use = "nothing is written until it is awaited"]
-pub struct StoreSet<'a, V> {
-    store: &'a CacheStore<V>,
-    entry: &'a RegistryEntry,
-    key: &'a str,
-    value: &'a V,
-    pin: bool,
-    ttl: Option<Duration>,
-}
-
-impl<V: Send + 'static> StoreSet<'_, V> {
-    /// Pins the value until it is read with [`StoreGet::unpin`].
-    pub fn pin(mut self) -> Self {
-        self.pin = true;
-        self
-    }
-
-    /// The value lives this long.
-    pub fn ttl(mut self, duration: Duration) -> Self {
-        self.ttl = Some(duration);
-        self
-    }
-
-    /// Fails those who wait with this error instead; nothing is stored.
-    ///
-    /// # Errors
-    /// As [`CacheStore::set_error`].
-    pub async fn error<E: StdError + Send + Sync + 'static>(self, error: E) -> CacheResult<bool> {
-        self.store.set_error(self.entry, self.key, error).await
-    }
-}
-
-impl<'a, V: Send + Sync + 'static> IntoFuture for StoreSet<'a, V> {
-    type Output = CacheResult<()>;
-    type IntoFuture = BoxFuture<'a, CacheResult<()>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let entry = self.store.entry(self.entry).await?;
-            let mut set = entry.cache.set(self.key, self.value);
-            if self.pin {
-                set = set.pin();
-            }
-            if let Some(ttl) = self.ttl {
-                set = set.ttl(ttl);
-            }
-            set.await
-        })
-    }
-}
-
 impl<V> Clone for CacheStore<V> {
     fn clone(&self) -> Self {
         Self {
@@ -403,17 +229,5 @@ impl<V> Clone for CacheStore<V> {
 impl<V> fmt::Debug for CacheStore<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheStore").field("store", &self.store).finish_non_exhaustive()
-    }
-}
-
-impl<V> fmt::Debug for StoreGet<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreGet").field("entry", &self.entry).finish_non_exhaustive()
-    }
-}
-
-impl<V> fmt::Debug for StoreSet<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreSet").field("entry", &self.entry).finish_non_exhaustive()
     }
 }

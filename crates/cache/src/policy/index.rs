@@ -1,35 +1,18 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{Deadline, Namespace};
 
+use super::ghosts::Ghosts;
 use super::list::{Lists, Queue};
-use super::{Policy, Settings};
+use super::{Entry, Id, Policy, Room, Settings, Victim};
 use crate::Refusal;
 use crate::slot::Range;
 
-/// An entry by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Id {
-    pub(crate) scope: Namespace,
-    pub(crate) key: Arc<str>,
-}
-
 /// Counts what is stored, over all indexes: one may be dropped when empty and made anew.
 static STAMPS: AtomicU64 = AtomicU64::new(0);
-
-/// What the policy has to know about an entry.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
-    pub(crate) weight: u64,
-    pub(crate) expires: Option<Deadline>,
-    pub(crate) pinned_until: Option<Deadline>,
-    /// It stands for a promise; the store holds nothing.
-    pub(crate) pending: bool,
-}
 
 #[derive(Debug)]
 struct Node {
@@ -45,25 +28,6 @@ struct Node {
     uses: u8,
     /// S3-FIFO: it was evicted not long ago, or used while in the small queue.
     promoted: bool,
-}
-
-/// An entry that has to go before another may come in.
-#[derive(Debug, Clone)]
-pub(crate) struct Victim {
-    pub(crate) id: Id,
-    pub(crate) entry: Entry,
-    pub(crate) expired: bool,
-}
-
-/// What asking for room comes to.
-#[derive(Debug)]
-pub(crate) enum Room {
-    /// There is room once these have gone.
-    Made(Vec<Victim>),
-    /// All else is pinned or being written.
-    None,
-    /// It may not come in at all.
-    Refused(Refusal),
 }
 
 /// One instance of a policy: its entries and the order in which they go.
@@ -83,12 +47,8 @@ pub(crate) struct Index {
     pins_expired: u64,
     /// Writes under way that are to pin their entry.
     pinning: u64,
-    /// S3-FIFO: what was evicted not long ago, by hash, in order; a number that is not the one in
-    /// `ghosts` stands for one that has come back since.
-    ghost_order: VecDeque<(u64, u64)>,
-    ghosts: HashMap<u64, u64>,
-    ghost_count: u64,
-    hasher: RandomState,
+    /// S3-FIFO: what was evicted not long ago.
+    ghosts: Ghosts,
 }
 
 impl Index {
@@ -104,10 +64,7 @@ impl Index {
             pins: BTreeSet::new(),
             pins_expired: 0,
             pinning: 0,
-            ghost_order: VecDeque::new(),
-            ghosts: HashMap::new(),
-            ghost_count: 0,
-            hasher: RandomState::new(),
+            ghosts: Ghosts::default(),
         }
     }
 
@@ -178,7 +135,7 @@ impl Index {
             _ => Vec::new(),
         };
         let at = known.unwrap_or_else(|| {
-            let promoted = self.recall(id);
+            let promoted = self.ghosts.recall(id);
             self.insert(Node {
                 id: id.clone(),
                 entry: Entry { weight, expires: None, pinned_until: None, pending: false },
@@ -441,7 +398,7 @@ impl Index {
 
     fn next_to_go(&mut self) -> Option<usize> {
         let Policy::S3Fifo { max } = self.policy else { return self.nodes.tail(Queue::Main) };
-        let small = (max / 10).max(1);
+        let (small, most) = ((max / 10).max(1), self.nodes.len());
         loop {
             let (first, second) = (self.nodes.tail(Queue::Small), self.nodes.tail(Queue::Main));
             let at = match (first, second) {
@@ -451,7 +408,7 @@ impl Index {
                 {
                     let node = self.nodes.get_mut(at)?;
                     if node.uses <= 1 {
-                        self.remember(at);
+                        self.ghosts.remember(&node.id, most);
                         return Some(at);
                     }
                     (node.uses, node.promoted) = (0, true);
@@ -469,39 +426,6 @@ impl Index {
             };
             self.nodes.push_head(Queue::Main, at);
         }
-    }
-
-    /// Keeps the name of an entry that goes from the small queue, as a hash: as many as there are
-    /// entries.
-    fn remember(&mut self, at: usize) {
-        let Some(node) = self.nodes.get(at) else { return };
-        let hash = self.hasher.hash_one((&node.id.scope, &node.id.key));
-        self.ghost_count += 1;
-        self.ghosts.insert(hash, self.ghost_count);
-        self.ghost_order.push_back((hash, self.ghost_count));
-        while self.ghosts.len() > self.nodes.len() {
-            let Some(oldest) = self.ghost_order.pop_front() else { break };
-            self.lay(oldest);
-        }
-        if self.ghost_order.len() > 2 * self.ghosts.len() + 16 {
-            let ghosts = &self.ghosts;
-            self.ghost_order.retain(|(hash, count)| ghosts.get(hash) == Some(count));
-        }
-    }
-
-    fn lay(&mut self, (hash, count): (u64, u64)) {
-        if self.ghosts.get(&hash) == Some(&count) {
-            self.ghosts.remove(&hash);
-        }
-    }
-
-    /// Tells whether an entry was evicted not long ago.
-    fn recall(&mut self, id: &Id) -> bool {
-        if self.ghosts.is_empty() {
-            return false;
-        }
-        let hash = self.hasher.hash_one((&id.scope, &id.key));
-        self.ghosts.remove(&hash).is_some()
     }
 }
 

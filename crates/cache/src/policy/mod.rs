@@ -1,5 +1,7 @@
 //! Which entries stay (P1, P2): an index beside the store, in this process.
 
+mod entry;
+mod ghosts;
 mod index;
 mod list;
 mod rebuild;
@@ -16,7 +18,8 @@ use larder_core::{Capabilities, Deadline, Namespace};
 use crate::slot::{Range, lock};
 use crate::{CacheError, CacheResult};
 
-pub(crate) use index::{Entry, Id, Index, Room, Victim};
+pub(crate) use entry::{Entry, Id, Room, Victim};
+pub(crate) use index::Index;
 pub(crate) use reserve::Admitted;
 
 /// Which entries a cache keeps (`P1`).

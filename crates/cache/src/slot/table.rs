@@ -1,9 +1,7 @@
 //! The table of keys that something is happening to.
 //!
 //! A slot exists while anyone holds a [`SlotRef`] to it: a write in progress, a flight, a pending
-//! value, a lock. Everything that changes a key takes the slot's write lock across the call to the
-//! store, and says under it what it overtook; a fill looks under the same lock whether it was
-//! overtaken. That is the whole of F2.
+//! value, a lock.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,230 +10,14 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use larder_core::Namespace;
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{Bytes, Deadline, Namespace};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use super::{Slot, Waiter, lock};
 use crate::CacheError;
-use crate::flight::{Flight, Outcome};
+use crate::flight::Flight;
 
 const SHARDS: usize = 32;
-
-/// Locks a mutex that no code of ours panics under.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A key of one scope, on which something is happening.
-pub(crate) struct Slot {
-    pub(crate) scope: Namespace,
-    pub(crate) key: Arc<str>,
-    write: Arc<AsyncMutex<()>>,
-    state: Mutex<State>,
-    /// The lock that users take with `lock` and `getset`; replaced when it is taken away.
-    user_lock: Mutex<Arc<AsyncMutex<()>>>,
-}
-
-#[derive(Default)]
-struct State {
-    current: Option<Arc<Flight>>,
-    /// An error that is told until a deadline, where a negative time to live is set.
-    negative: Option<(Deadline, CacheError)>,
-    mutations: u64,
-}
-
-/// What a change means for the flight that it overtakes.
-pub(crate) enum Overtake {
-    /// The key has this value now: whoever waits for one of its type gets it.
-    Value(Bytes, u64),
-    /// The key has no value now: a load goes on unstored, a pending value is given up.
-    Removed,
-    /// It is not known whether the change was made: a load goes on unstored.
-    Unsure,
-}
-
-/// What a caller finds who asks for a flight.
-pub(crate) enum Joined {
-    /// One that runs already.
-    Running(Waiter),
-    /// The one that this caller has to start.
-    Started(Waiter, SlotRef),
-    /// An error that still counts.
-    Failed(CacheError),
-}
-
-impl Slot {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    /// Waits for the write lock; it is given in the order of asking.
-    pub(crate) async fn write_lock(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.write).lock_owned().await
-    }
-
-    pub(crate) fn user_lock(&self) -> Arc<AsyncMutex<()>> {
-        Arc::clone(&lock(&self.user_lock))
-    }
-
-    /// Takes the lock away from its holder, and from those who wait for it.
-    pub(crate) fn take_user_lock_away(&self) {
-        *lock(&self.user_lock) = Arc::default();
-    }
-
-    /// How often the key was changed while the slot was there.
-    pub(crate) fn mutations(&self) -> u64 {
-        self.state().mutations
-    }
-
-    /// To be called under the write lock by everything that changed the key.
-    pub(crate) fn overtake(&self, by: Overtake) {
-        let flight = {
-            let mut state = self.state();
-            state.mutations += 1;
-            state.negative = None;
-            let keeps =
-                |flight: &Arc<Flight>| matches!(by, Overtake::Unsure) && flight.is_pending();
-            state.current.take_if(|flight| !keeps(flight))
-        };
-        let Some(flight) = flight else { return };
-        flight.overtake();
-        match by {
-            // Whoever loads another type gets what was loaded, unstored.
-            Overtake::Value(_, tag) if !flight.takes(tag) => false,
-            Overtake::Value(envelope, _) => flight.resolve(Outcome::Value(envelope)),
-            Overtake::Removed if flight.is_pending() => {
-                flight.resolve(Outcome::Failed(CacheError::Abandoned))
-            }
-            Overtake::Removed | Overtake::Unsure => false,
-        };
-    }
-
-    /// To be called by a range of deletions, which holds no write lock.
-    fn overtake_in_range(&self) {
-        self.overtake(Overtake::Removed);
-    }
-
-    /// The key was changed by something that overtakes nobody: a fill, or a clearing that spares loads.
-    pub(crate) fn count_mutation(&self) {
-        self.state().mutations += 1;
-    }
-
-    /// The flight that a caller would join.
-    pub(crate) fn current(&self) -> Option<Arc<Flight>> {
-        self.state().current.clone()
-    }
-
-    /// Puts a pending value in the place of whatever was there.
-    pub(crate) fn replace(&self, flight: Arc<Flight>) {
-        let old = {
-            let mut state = self.state();
-            state.mutations += 1;
-            state.negative = None;
-            state.current.replace(flight.clone())
-        };
-        let Some(old) = old else { return };
-        old.overtake();
-        if old.is_pending() {
-            old.resolve(Outcome::Moved(flight));
-        }
-    }
-
-    /// Takes a flight out, so that later callers start anew, then tells those who wait.
-    pub(crate) fn finish(&self, flight: &Arc<Flight>, outcome: Outcome) -> bool {
-        let was_current = self.detach(flight);
-        flight.resolve(outcome);
-        was_current
-    }
-
-    /// As [`finish`](Self::finish) with an error that later callers get as well until `until`.
-    pub(crate) fn finish_failed_until(
-        &self,
-        flight: &Arc<Flight>,
-        error: CacheError,
-        until: Deadline,
-    ) -> bool {
-        let was_current = {
-            let mut state = self.state();
-            let current = state.current.take_if(|current| Arc::ptr_eq(current, flight)).is_some();
-            if current {
-                state.negative = Some((until, error.clone()));
-            }
-            current
-        };
-        flight.resolve(Outcome::Failed(error));
-        was_current
-    }
-
-    fn detach(&self, flight: &Arc<Flight>) -> bool {
-        self.state().current.take_if(|current| Arc::ptr_eq(current, flight)).is_some()
-    }
-
-    /// Gives up a promise that the policy has pushed out; a load goes on.
-    pub(crate) fn abandon_pending(&self) {
-        let flight = self.state().current.take_if(|flight| flight.is_pending());
-        if let Some(flight) = flight {
-            flight.overtake();
-            flight.resolve(Outcome::Failed(CacheError::Abandoned));
-        }
-    }
-
-    /// Ends the current flight of whatever kind with an error; its result is not stored.
-    pub(crate) fn fail(&self, error: CacheError) -> bool {
-        let flight = self.state().current.take();
-        flight.is_some_and(|flight| {
-            flight.overtake();
-            flight.resolve(Outcome::Failed(error))
-        })
-    }
-
-    /// The last waiter of a flight has gone.
-    fn left_alone(&self, flight: &Arc<Flight>) {
-        let mut state = self.state();
-        // Joining counts under the same lock, so nobody comes in between.
-        if flight.has_waiters() {
-            return;
-        }
-        flight.overtake();
-        state.current.take_if(|current| Arc::ptr_eq(current, flight));
-        drop(state);
-        flight.abort();
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-/// One caller who waits for a flight; going away is counted.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) flight: Arc<Flight>,
-    slot: Arc<Slot>,
-}
-
-impl Waiter {
-    fn new(flight: Arc<Flight>, slot: &SlotRef) -> Self {
-        flight.enter();
-        Self { flight, slot: Arc::clone(&slot.slot) }
-    }
-}
-
-impl Waiter {
-    pub(crate) fn slot(&self) -> &Slot {
-        &self.slot
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if self.flight.leave() {
-            self.slot.left_alone(&self.flight);
-        }
-    }
-}
 
 /// Keys that one call removes together.
 #[derive(Debug, Clone)]
@@ -252,6 +34,16 @@ impl Range {
             Some(prefix) => *scope == self.scope && key.starts_with(&**prefix),
         }
     }
+}
+
+/// What a caller finds who asks for a flight.
+pub(crate) enum Joined {
+    /// One that runs already.
+    Running(Waiter),
+    /// The one that this caller has to start.
+    Started(Waiter, SlotRef),
+    /// An error that still counts.
+    Failed(CacheError),
 }
 
 /// See the module.
@@ -454,6 +246,13 @@ impl Drop for Removal {
 pub(crate) struct SlotRef {
     table: Arc<Table>,
     slot: Arc<Slot>,
+}
+
+impl SlotRef {
+    /// The slot alone, which does not stay in the table.
+    pub(super) fn shared(&self) -> Arc<Slot> {
+        Arc::clone(&self.slot)
+    }
 }
 
 impl Deref for SlotRef {

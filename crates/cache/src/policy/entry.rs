@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use larder_core::{Deadline, Namespace};
+
+use crate::Refusal;
+
+/// An entry by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Id {
+    pub(crate) scope: Namespace,
+    pub(crate) key: Arc<str>,
+}
+
+/// What the policy has to know about an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) weight: u64,
+    pub(crate) expires: Option<Deadline>,
+    pub(crate) pinned_until: Option<Deadline>,
+    /// It stands for a promise; the store holds nothing.
+    pub(crate) pending: bool,
+}
+
+/// An entry that has to go before another may come in.
+#[derive(Debug, Clone)]
+pub(crate) struct Victim {
+    pub(crate) id: Id,
+    pub(crate) entry: Entry,
+    pub(crate) expired: bool,
+}
+
+/// What asking for room comes to.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// There is room once these have gone.
+    Made(Vec<Victim>),
+    /// All else is pinned or being written.
+    None,
+    /// It may not come in at all.
+    Refused(Refusal),
+}

@@ -1,0 +1,52 @@
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use super::Id;
+
+/// The names of entries that went from S3-FIFO's small queue not long ago, as hashes.
+#[derive(Debug, Default)]
+pub(crate) struct Ghosts {
+    /// In the order of their going; a number that is not the one in `known` stands for an entry that
+    /// has come back since.
+    order: VecDeque<(u64, u64)>,
+    known: HashMap<u64, u64>,
+    count: u64,
+    hasher: RandomState,
+}
+
+impl Ghosts {
+    /// Keeps the name of an entry that goes, and `most` names in all.
+    pub(crate) fn remember(&mut self, id: &Id, most: usize) {
+        let hash = self.hash(id);
+        self.count += 1;
+        self.known.insert(hash, self.count);
+        self.order.push_back((hash, self.count));
+        while self.known.len() > most {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.lay(oldest);
+        }
+        if self.order.len() > 2 * self.known.len() + 16 {
+            let known = &self.known;
+            self.order.retain(|(hash, count)| known.get(hash) == Some(count));
+        }
+    }
+
+    fn lay(&mut self, (hash, count): (u64, u64)) {
+        if self.known.get(&hash) == Some(&count) {
+            self.known.remove(&hash);
+        }
+    }
+
+    /// Tells whether an entry went not long ago, and forgets that.
+    pub(crate) fn recall(&mut self, id: &Id) -> bool {
+        if self.known.is_empty() {
+            return false;
+        }
+        let hash = self.hash(id);
+        self.known.remove(&hash).is_some()
+    }
+
+    fn hash(&self, id: &Id) -> u64 {
+        self.hasher.hash_one((&id.scope, &id.key))
+    }
+}
