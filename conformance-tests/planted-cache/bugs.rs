@@ -67,13 +67,13 @@ macro_rules! __cache_bugs {
     a_flight_is_keyed_without_its_scope Memory
         "Callers of the same key in different scopes share one load."
         => "loads::other_keys_and_scopes_load_apart" {
-        "slot.rs": "let slot = self.slot(scope, key);\n        let mut state"
+        "slot/table.rs": "let slot = self.slot(scope, key);\n        let mut state"
             => "let root = Namespace::root();\n        let slot = self.slot(if BUG { &root } else { scope }, key);\n        let mut state";
     }
     every_caller_loads Memory
         "A caller does not join the flight of a key, but starts one of his own."
         => "loads::ten_thousand_callers_share_one" {
-        "slot.rs": "if let Some(flight) = &state.current {\n            return Joined::Running"
+        "slot/table.rs": "if let Some(flight) = &state.current {\n            return Joined::Running"
             => "if let Some(flight) = state.current.as_ref().filter(|_| !BUG) {\n            return Joined::Running";
     }
     an_overtaken_load_is_stored Memory
@@ -91,13 +91,13 @@ macro_rules! __cache_bugs {
     a_set_wakes_nobody Hanging
         "Those who wait for a load are not given the value that was set meanwhile."
         => "overtaken::by_a_set" {
-        "slot.rs": "Overtake::Value(_, tag) if !flight.takes(tag) => false,"
+        "slot/mod.rs": "Overtake::Value(_, tag) if !flight.takes(tag) => false,"
             => "Overtake::Value(..) if BUG && !flight.is_pending() => false,\n            Overtake::Value(_, tag) if !flight.takes(tag) => false,";
     }
     a_clearing_overtakes_nothing Memory
         "A clearing removes what is stored, and a load that is running is stored after it."
         => "overtaken::by_clearing_its_scope" {
-        "slot.rs": "        self.overtake(Overtake::Removed);\n    }"
+        "slot/mod.rs": "        self.overtake(Overtake::Removed);\n    }"
             => "        if !BUG {\n            self.overtake(Overtake::Removed);\n        }\n    }";
     }
     a_clearing_does_not_wait_for_fills Memory
@@ -133,13 +133,13 @@ macro_rules! __cache_bugs {
     an_error_is_never_remembered Memory
         "A negative time to live changes nothing."
         => "loads::an_error_is_remembered_as_long_as_asked" {
-        "slot.rs": "if !until.is_past(now) {\n                return"
+        "slot/table.rs": "if !until.is_past(now) {\n                return"
             => "if !BUG && !until.is_past(now) {\n                return";
     }
     an_overtaken_error_is_remembered Memory
         "The error of a load that was overtaken is remembered."
         => "overtaken::its_error_is_not_remembered" {
-        "slot.rs": "            if current {\n                state.negative"
+        "slot/mod.rs": "            if current {\n                state.negative"
             => "            if current || BUG {\n                state.negative";
     }
     a_panic_tells_nobody Hanging
@@ -191,7 +191,7 @@ macro_rules! __cache_bugs {
     the_table_only_grows Hanging
         "The slot of a key stays in the table when nobody holds it."
         => "loads::no_table_grows" {
-        "slot.rs": "        if held.users > 0 {\n            return;"
+        "slot/table.rs": "        if held.users > 0 {\n            return;"
             => "        if BUG || held.users > 0 {\n            return;";
     }
     a_load_is_stored_unasked Memory
@@ -209,7 +209,7 @@ macro_rules! __cache_bugs {
     those_taken_over_are_given_up Memory
         "A second promise gives `Abandoned` to those who wait for the first."
         => "pending::taken_over" {
-        "slot.rs": "old.resolve(Outcome::Moved(flight));"
+        "slot/mod.rs": "old.resolve(Outcome::Moved(flight));"
             => "old.resolve(if BUG { Outcome::Failed(CacheError::Abandoned) } else { Outcome::Moved(flight) });";
     }
     a_late_promise_overwrites Memory
@@ -227,7 +227,7 @@ macro_rules! __cache_bugs {
     a_removed_promise_forgets_its_waiters Hanging
         "When a promised key is deleted, those who wait for it are not told."
         => "pending::deleted" {
-        "slot.rs": "            Overtake::Removed if flight.is_pending() => {\n                flight"
+        "slot/mod.rs": "            Overtake::Removed if flight.is_pending() => {\n                flight"
             => "            Overtake::Removed if !BUG && flight.is_pending() => {\n                flight";
     }
     a_sparing_clearing_spares_nothing Memory
@@ -349,7 +349,7 @@ macro_rules! __cache_bugs {
     a_lock_is_shared Memory
         "Two callers hold the lock of one key at the same time."
         => "locks::a_held_one_is_busy" {
-        "slot.rs": "        Arc::clone(&lock(&self.user_lock))"
+        "slot/mod.rs": "        Arc::clone(&lock(&self.user_lock))"
             => "        if BUG { Arc::default() } else { Arc::clone(&lock(&self.user_lock)) }";
     }
     closing_leaves_locks Hanging
@@ -415,8 +415,8 @@ macro_rules! __cache_bugs {
     s3_fifo_forgets_whom_it_evicted Memory
         "An entry that comes back soon after its eviction is taken for a new one."
         => "policies::s3_fifo_agrees_with_its_model" {
-        "policy/index.rs": "if self.ghosts.is_empty() {"
-            => "if BUG || self.ghosts.is_empty() {";
+        "policy/ghosts.rs": "if self.known.is_empty() {"
+            => "if BUG || self.known.is_empty() {";
     }
     a_scan_pushes_everything_out Memory
         "Entries that are used again and again go in their turn like those used once."
@@ -499,7 +499,7 @@ macro_rules! __cache_bugs {
     a_prefix_goes_below Memory
         "A load in a nested scope is overtaken by the removal of a prefix of an outer one."
         => "overtaken::not_by_what_happens_to_other_keys" {
-        "slot.rs": "Some(prefix) => *scope == self.scope &&"
+        "slot/table.rs": "Some(prefix) => *scope == self.scope &&"
             => "Some(prefix) => (*scope == self.scope || BUG && scope.starts_with(&self.scope)) &&";
     }
     pending_keys_are_not_listed Memory

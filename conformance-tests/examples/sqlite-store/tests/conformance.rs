@@ -1,8 +1,8 @@
-//! The whole conformance suite on the SQLite store.
+//! The whole conformance suite on the SQLite store, and that of the cache over it.
 
 use std::path::Path;
 
-use larder_conformance::{Fixture, Handle, Harness, store_conformance};
+use larder_conformance::{Fixture, Handle, Harness, cache_conformance, store_conformance};
 use larder_core::{ManualClock, Result, SystemClock, async_trait};
 use sqlite_store::SqliteStore;
 use tempfile::TempDir;
@@ -42,3 +42,4 @@ impl Harness for Sqlite {
 }
 
 store_conformance! { harness: Sqlite }
+cache_conformance! { harness: Sqlite }
