@@ -34,7 +34,8 @@ Developer commands of the Larder workspace.
     cargo xtask docs             build the book and the API pages
     cargo xtask prove-suite [NAME]
                                  run the conformance suite on stores with planted bugs, each of
-                                 which it has to catch, and on odd ones without a bug
+                                 which it has to catch, and on odd ones without a bug; NAME picks
+                                 some of them, and `cache` those of the cache
     cargo xtask report           run the conformance suite on our own backends, and write the page of
                                  the book that shows the outcome
     cargo xtask help             print this
