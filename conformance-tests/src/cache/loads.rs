@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use larder_cache::{Cache, CacheError, CacheResult, CacheScope, LoadError, Loaded};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::bench::{Bench, Gate, SECOND, act, at_rest, end, expect, others, until};
@@ -268,11 +269,32 @@ pub(super) async fn a_panic_is_an_error_for_all(t: &Trial) -> Verdict {
     Ok(())
 }
 
+/// A runtime besides the case's own; dropped, it shuts down and is not waited for.
+struct Elsewhere(Option<Runtime>);
+
+impl Elsewhere {
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<JoinHandle<T>> {
+        self.0.as_ref().map(|runtime| runtime.spawn(work))
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 pub(super) async fn a_runtime_that_shuts_down_is_an_error_for_all(t: &Trial) -> Verdict {
     let bench = Bench::new(t);
     let cache = bench.numbers().await?;
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let other = other.map_err(|error| Stop::fail(format!("no runtime could be built: {error}")))?;
+    let other = Elsewhere(Some(other));
     let gate = Gate::new();
     let first = other.spawn({
         let (cache, gate) = (cache.clone(), gate.clone());
@@ -287,8 +309,10 @@ pub(super) async fn a_runtime_that_shuts_down_is_an_error_for_all(t: &Trial) -> 
     gate.reached(1).await;
     let waiting = bench.waiters(&cache, "k", 3).await?;
     bench.note("the runtime in which the load runs shuts down");
-    other.shutdown_background();
-    let _ = first.await;
+    drop(other);
+    if let Some(first) = first {
+        let _ = first.await;
+    }
     for waiter in waiting {
         let got = end(waiter).await?;
         ensure!(matches!(got, Err(CacheError::ShutDown)), "a waiter got {got:?}");
