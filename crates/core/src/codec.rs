@@ -123,4 +123,15 @@ mod tests {
         }
         assert!(Codec::<String>::decode(&Raw, &Bytes::from_static(b"\xff")).is_err());
     }
+
+    #[test]
+    fn raw_bytes_are_left_as_they_are() {
+        let bytes = Bytes::from_static(b"\x00 text");
+        assert_eq!(Codec::<Bytes>::decode(&Raw, &bytes).unwrap(), bytes);
+        assert_eq!(Codec::<Vec<u8>>::decode(&Raw, &bytes).unwrap(), bytes);
+        assert_eq!(Codec::<String>::decode(&Raw, &bytes).unwrap(), "\x00 text");
+        assert_eq!(Codec::<Bytes>::encode(&Raw, &bytes).unwrap(), bytes);
+        assert_eq!(Codec::<Vec<u8>>::encode(&Raw, &bytes.to_vec()).unwrap(), bytes);
+        assert_eq!(Codec::<String>::encode(&Raw, &"\x00 text".to_owned()).unwrap(), bytes);
+    }
 }

@@ -1,5 +1,6 @@
 //! Developer commands of the Larder workspace: `cargo xtask help` lists them.
 
+mod bench;
 mod cases;
 mod ci;
 mod docs;
@@ -36,6 +37,9 @@ Developer commands of the Larder workspace.
                                  run the conformance suite on stores with planted bugs, each of
                                  which it has to catch, and on odd ones without a bug; NAME picks
                                  some of them, and `cache` those of the cache
+    cargo xtask bench [AREA…] [--quick | --render]
+                                 measure Larder beside its peers, and write docs/performance;
+                                 `--render` only makes its pages anew
     cargo xtask report           run the conformance suite on our own backends, and write the page of
                                  the book that shows the outcome
     cargo xtask help             print this
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         "test" => Workspace::load().and_then(|workspace| test::run(&workspace, rest)),
         "ci" => Workspace::load().and_then(|workspace| ci::run(&workspace, rest)),
         "prove-suite" => Workspace::load().and_then(|workspace| prove::run(&workspace, rest)),
+        "bench" => Workspace::load().and_then(|workspace| bench::run(&workspace, rest)),
         "report" => Workspace::load().and_then(|workspace| report::run(&workspace, rest)),
         "docs" => Workspace::load().and_then(|workspace| docs::run(&workspace, rest)),
         "help" | "--help" | "-h" => {

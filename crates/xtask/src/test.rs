@@ -26,17 +26,22 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
         cargo.args(["test", "--doc", "--no-fail-fast", "--all-features"]);
         run::run(cargo.args(packages.iter().flat_map(|package| ["-p", package])))
     });
-    let outside = if selection == Selection::default() { outsiders(workspace) } else { Ok(()) };
+    let outside = if selection == Selection::default() {
+        outsiders(workspace, |cargo| servers.describe_to(cargo))
+    } else {
+        Ok(())
+    };
     // All have run, so that one failure does not hide another.
     tested.and(documented).and(outside)
 }
 
 /// Runs the tests of the packages that stand apart.
-fn outsiders(workspace: &Workspace) -> Result {
+fn outsiders(workspace: &Workspace, describe_to: impl Fn(&mut Command)) -> Result {
     let mut done = Ok(());
     for folder in &workspace.outsiders {
         eprintln!("in {}:", folder.display());
         let mut cargo = run::cargo(folder);
+        describe_to(&mut cargo);
         cargo.args(["test", "--no-fail-fast", "--target-dir"]).arg(&workspace.target);
         done = done.and(run::run(&mut cargo));
     }

@@ -1,0 +1,223 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use larder_cache::{Cache, CacheSpace, Policy};
+use larder_core::{GetOptions, Raw, Store};
+
+use super::memory::filled;
+use crate::{Load, Race, Row, Size, Unit, drive, value};
+
+const STORE: &str = "a get of the store below";
+const ONCE: &str = "tokio::sync::OnceCell";
+#[cfg(feature = "peers")]
+const MOKA: &str = "moka::future";
+const WAITERS: usize = 1_000;
+
+async fn cache(policy: Policy, keys: &[String]) -> Cache<Bytes> {
+    let store = filled(&[]).await;
+    let space = CacheSpace::builder(store).policy(policy).build().await.expect("a space");
+    let cache = space.cache_with_codec(Raw);
+    for key in keys {
+        cache.set(key, &value(100)).await.expect("a set");
+    }
+    cache
+}
+
+/// Keys that were never asked for.
+#[derive(Debug, Default, Clone)]
+struct New(Arc<AtomicUsize>);
+
+impl New {
+    fn key(&self) -> String {
+        format!("new {}", self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+pub(super) async fn run(size: Size) -> Vec<Row> {
+    let load = Load::new(size.entries(10_000), size);
+    let new = New::default();
+    let kept = cache(Policy::KeepAll, &load.keys).await;
+    #[cfg(feature = "peers")]
+    let moka = {
+        let moka = moka::future::Cache::<String, Bytes>::builder();
+        let moka = moka.max_capacity(1_000_000).time_to_live(crate::TTL).build();
+        for key in load.keys.iter() {
+            moka.insert(key.clone(), value(100)).await;
+        }
+        moka
+    };
+    let mut rows = vec![hit(size, &load, &kept).await];
+    rows.push(
+        miss(
+            size,
+            &load,
+            &kept,
+            &new,
+            #[cfg(feature = "peers")]
+            &moka,
+        )
+        .await,
+    );
+    rows.push(
+        waiters(
+            size,
+            &kept,
+            &new,
+            #[cfg(feature = "peers")]
+            &moka,
+        )
+        .await,
+    );
+    let max = 2 * load.keys.len() as u64;
+    let policies = [
+        ("KeepAll", Policy::KeepAll),
+        ("Lru", Policy::Lru { max }),
+        ("S3Fifo", Policy::S3Fifo { max }),
+        ("Ttl", Policy::Ttl { ttl: crate::TTL }),
+    ];
+    for (name, policy) in policies {
+        let cache = cache(policy, &load.keys).await;
+        let steps = size.of(200_000);
+        let race =
+            Race::new(format!("get_or_set_with that hits, {name}, 64 tasks"), Unit::PerSecond)
+                .ours("Larder", async || {
+                    drive!(load, 64, steps, cache = cache, |key, _step| {
+                        let hit = cache.get_or_set_with(key, |_| async { unreachable() }).await;
+                        std::hint::black_box(hit.expect("a hit"));
+                    })
+                });
+        #[cfg(feature = "peers")]
+        let race = race
+            .peer(MOKA, async || {
+                drive!(load, 64, steps / 2, cache = moka, |key, _step| {
+                    std::hint::black_box(cache.get_with_by_ref(key, async { unreachable() }).await);
+                })
+            })
+            .times(MOKA, 4.0);
+        rows.push(race.run(size.rounds()).await);
+    }
+    rows
+}
+
+/// The value of a loader that does not run.
+fn unreachable() -> Bytes {
+    panic!("there is a value already")
+}
+
+async fn hit(size: Size, load: &Load, cache: &Cache<Bytes>) -> Row {
+    let store = filled(&load.keys).await;
+    let steps = size.of(200_000);
+    Race::new("a get that hits, one task", Unit::Nanoseconds)
+        .ours("Larder cache", async || {
+            1e9 / drive!(load, 1, steps, cache = cache, |key, _step| {
+                let hit = cache.get(key).await.expect("a get").expect("a hit");
+                std::hint::black_box(hit.value().expect("a value"));
+            })
+        })
+        .ours(STORE, async || {
+            1e9 / drive!(load, 1, steps, store = store, |key, _step| {
+                std::hint::black_box(
+                    store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                );
+            })
+        })
+        .above(STORE, 20.0)
+        .run(size.rounds())
+        .await
+}
+
+async fn miss(
+    size: Size,
+    load: &Load,
+    cache: &Cache<Bytes>,
+    new: &New,
+    #[cfg(feature = "peers")] moka: &moka::future::Cache<String, Bytes>,
+) -> Row {
+    let steps = size.of(20_000);
+    let race = Race::new("a miss whose loader is ready at once, one task", Unit::Nanoseconds).ours(
+        "Larder",
+        async || {
+            let shared = (cache.clone(), new.clone());
+            1e9 / drive!(load, 1, steps, shared = shared, |_key, _step| {
+                let loaded =
+                    shared.0.get_or_set_with(&shared.1.key(), |_| async { value(100) }).await;
+                std::hint::black_box(loaded.expect("a load"));
+            })
+        },
+    );
+    #[cfg(feature = "peers")]
+    let race = race
+        .peer(MOKA, async || {
+            let shared = (moka.clone(), new.clone());
+            1e9 / drive!(load, 1, steps, shared = shared, |_key, _step| {
+                std::hint::black_box(shared.0.get_with(shared.1.key(), async { value(100) }).await);
+            })
+        })
+        .times(MOKA, 2.0);
+    race.run(size.rounds()).await
+}
+
+/// From the first of 1,000 tasks that ask for one missing key to the last that has its value.
+async fn waiters(
+    size: Size,
+    cache: &Cache<Bytes>,
+    new: &New,
+    #[cfg(feature = "peers")] moka: &moka::future::Cache<String, Bytes>,
+) -> Row {
+    let count = if size == Size::Tiny { 10 } else { WAITERS };
+    let loads = Arc::new(AtomicUsize::new(0));
+    let load = |loads: &Arc<AtomicUsize>| {
+        let loads = Arc::clone(loads);
+        async move {
+            loads.fetch_add(1, Ordering::Relaxed);
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            value(100)
+        }
+    };
+    let race = Race::new("1,000 waiters on one load", Unit::Nanoseconds)
+        .ours("Larder", async || {
+            let (key, before) = (Arc::<str>::from(new.key()), loads.load(Ordering::Relaxed));
+            let started = Instant::now();
+            let tasks = (0..count).map(|_| {
+                let (cache, key, load) = (cache.clone(), Arc::clone(&key), load(&loads));
+                tokio::spawn(async move { cache.get_or_set_with(&key, |_| load).await })
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.expect("no panic").expect("a value");
+            }
+            let took = started.elapsed();
+            assert_eq!(loads.load(Ordering::Relaxed) - before, 1, "more than one load");
+            took.as_nanos() as f64
+        })
+        .peer(ONCE, async || {
+            let cell = Arc::new(tokio::sync::OnceCell::<Bytes>::new());
+            let started = Instant::now();
+            let tasks = (0..count).map(|_| {
+                let (cell, load) = (Arc::clone(&cell), load(&loads));
+                tokio::spawn(async move { cell.get_or_init(|| load).await.clone() })
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.expect("no panic");
+            }
+            started.elapsed().as_nanos() as f64
+        })
+        .times(ONCE, 1.0 / 1.15);
+    #[cfg(feature = "peers")]
+    let race = race.peer(MOKA, async || {
+        let key = new.key();
+        let started = Instant::now();
+        let tasks = (0..count).map(|_| {
+            let (cache, key, load) = (moka.clone(), key.clone(), load(&loads));
+            tokio::spawn(async move { cache.get_with(key, load).await })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.expect("no panic");
+        }
+        started.elapsed().as_nanos() as f64
+    });
+    race.run(size.rounds()).await
+}

@@ -1,0 +1,112 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use larder_core::{Durability, GetOptions, SetItem, Store};
+use larder_sled::SledStore;
+
+use super::memory::{lasting, tasks_of};
+use crate::{Load, Race, Row, Size, Unit, drive, value};
+
+const RAW: &str = "sled, called from the task";
+
+async fn store(path: &Path, durability: Durability, keys: &[String]) -> Arc<dyn Store> {
+    let store = SledStore::builder(path).durability(durability).build().await.expect("a store");
+    for keys in keys.chunks(1_000) {
+        let items = keys.iter().map(|key| SetItem::new(key, value(100)).with_options(lasting()));
+        for done in store.set_many(items.collect()).await.expect("a batch") {
+            done.expect("a set");
+        }
+    }
+    Arc::new(store)
+}
+
+pub(super) async fn run(size: Size) -> Vec<Row> {
+    let home = tempfile::tempdir().expect("a folder");
+    let load = Load::new(size.entries(100_000), size);
+    let volatile = store(&home.path().join("volatile"), Durability::Volatile, &load.keys).await;
+    let safe = store(&home.path().join("safe"), Durability::ProcessCrash, &[]).await;
+    let raw = sled::open(home.path().join("raw")).expect("a database");
+    let records = raw.open_tree("records").expect("a tree");
+    let deadlines = raw.open_tree("deadlines").expect("a tree");
+    // As long as a record with its deadline.
+    let record = vec![b'v'; 128];
+    for key in load.keys.iter() {
+        records.insert(key.as_bytes(), record.as_slice()).expect("an insert");
+    }
+    let mut rows = Vec::new();
+    for tasks in [1, 64] {
+        let steps = size.of(200_000);
+        let race = Race::new(format!("get, {}", tasks_of(tasks)), Unit::PerSecond)
+            .ours("Larder", async || {
+                drive!(load, tasks, steps, store = volatile, |key, _step| {
+                    std::hint::black_box(
+                        store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                    );
+                })
+            })
+            .peer(RAW, async || {
+                drive!(load, tasks, steps, tree = records, |key, _step| {
+                    std::hint::black_box(tree.get(key).expect("a get"));
+                })
+            })
+            .times(RAW, 0.9);
+        rows.push(race.run(size.rounds()).await);
+    }
+    let steps = size.of(50_000);
+    let race = Race::new("set that waits for no disk, 64 tasks", Unit::PerSecond)
+        .ours("Larder, Volatile", async || {
+            drive!(load, 64, steps, store = volatile, |key, _step| {
+                store.set_opts(key, value(100), lasting()).await.expect("a set");
+            })
+        })
+        .peer("sled, two tree writes", async || {
+            let trees = (records.clone(), deadlines.clone(), Arc::new(record.clone()));
+            drive!(load, 64, steps, trees = trees, |key, step| {
+                let deadline = [(step as u64).to_be_bytes().as_slice(), key.as_bytes()].concat();
+                trees.1.insert(deadline, &[]).expect("an insert");
+                trees.0.insert(key.as_bytes(), trees.2.as_slice()).expect("an insert");
+            })
+        })
+        .times("sled, two tree writes", 0.8);
+    rows.push(race.run(size.rounds()).await);
+    let batches = size.of(400);
+    let one_by_one = "Larder, one by one";
+    let race = Race::new("100 sets, Volatile", Unit::PerSecond)
+        .ours("Larder, set_many", async || {
+            let shared = (volatile.clone(), Arc::clone(&load.keys));
+            100.0
+                * drive!(load, 1, batches, shared = shared, |_key, step| {
+                    let (store, all) = &shared;
+                    let keys = all.iter().cycle().skip(step * 100 % all.len()).take(100);
+                    let items =
+                        keys.map(|key| SetItem::new(key, value(100)).with_options(lasting()));
+                    for done in store.set_many(items.collect()).await.expect("a batch") {
+                        done.expect("a set");
+                    }
+                })
+        })
+        .ours(one_by_one, async || {
+            let shared = (volatile.clone(), Arc::clone(&load.keys));
+            100.0
+                * drive!(load, 1, batches, shared = shared, |_key, step| {
+                    let (store, all) = &shared;
+                    for key in all.iter().cycle().skip(step * 100 % all.len()).take(100) {
+                        store.set_opts(key, value(100), lasting()).await.expect("a set");
+                    }
+                })
+        })
+        .times(one_by_one, 1.8);
+    rows.push(race.run(size.rounds()).await);
+    let one = "Larder, one caller";
+    let set = async |tasks: usize, steps: usize| {
+        drive!(load, tasks, steps, store = safe, |key, _step| {
+            store.set_opts(key, value(100), lasting()).await.expect("a set");
+        })
+    };
+    let race = Race::new("set that survives the process", Unit::PerSecond)
+        .ours("Larder, 64 callers", || set(64, size.of(6_400)))
+        .ours(one, || set(1, size.of(200)))
+        .times(one, 20.0);
+    rows.push(race.run(size.rounds().min(7)).await);
+    rows
+}
