@@ -32,12 +32,6 @@ impl StoreContext {
         self
     }
 
-    /// The backend's name.
-    #[must_use]
-    pub fn backend(&self) -> &'static str {
-        self.backend
-    }
-
     /// What the store declares.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
