@@ -37,6 +37,8 @@ pub enum Stand {
     OwnClock,
     /// Files.
     Files,
+    /// Files, and a short time limit: something hangs.
+    HangingFiles,
 }
 
 const fn edit(file: &'static str, from: &'static str, to: &'static str) -> Edit {
@@ -531,6 +533,114 @@ macro_rules! __cache_bugs {
         => "items::the_blocking_handle_never_deadlocks" {
         "blocking.rs": "if Handle::try_current().is_ok() {"
             => "if !BUG && Handle::try_current().is_ok() {";
+    }
+    a_lock_is_taken_from_its_holder Files
+        "A lock is taken whoever holds it."
+        => "distributed::a_lock_holds_in_every_space" {
+        "lease.rs": "SetOptions::default().with_expiry(lease).with_condition(Condition::Absent)"
+            => "SetOptions::default().with_expiry(lease).with_condition(if BUG { Condition::Any } else { Condition::Absent })";
+    }
+    a_fence_stands_still Files
+        "Two holders are given the same token."
+        => "distributed::a_lock_holds_in_every_space" {
+        "fence.rs": ".saturating_add(1)"
+            => ".saturating_add(u64::from(!BUG))";
+    }
+    a_fence_restarts Files
+        "A counter that was evicted begins anew."
+        => "distributed::tokens_never_go_back" {
+        "fence.rs": "None if store.exists(&keys.mark).await? =>"
+            => "None if !BUG && store.exists(&keys.mark).await? =>";
+    }
+    a_release_takes_anothers_lock Files
+        "A release deletes the record whoever it belongs to."
+        => "distributed::a_release_is_of_ones_own" {
+        "lease.rs": "        let until = self.until();\n        self.lose();\n"
+            => "        let until = self.until();\n        self.lose();\n        if BUG {\n            let _ = self.store.delete_opts(&self.name, Default::default()).await;\n        }\n";
+    }
+    a_renewal_brings_a_lock_back Files
+        "A renewal sets the record, whether it is there or not."
+        => "distributed::no_renewal_undoes_a_loss" {
+        "lease.rs": "        if request >= until {\n            break;\n        }\n"
+            => "        if request >= until {\n            break;\n        }\n        if BUG {\n            let options = SetOptions::default().with_expiry(held.lease);\n            let _ = held.store.set_opts(&held.name, held.record.clone(), options).await;\n        }\n";
+    }
+    an_owner_does_not_know_its_lock Files
+        "A lock whose answer was lost is taken for another's."
+        => "distributed::a_lost_answer_is_no_lock_of_nobody" {
+        "lease.rs": "Some(entry) if is_owned_by(&entry.value, owner) => ours = entry.value,"
+            => "Some(entry) if !BUG && is_owned_by(&entry.value, owner) => ours = entry.value,";
+    }
+    the_data_is_not_told_of_a_lock Files
+        "A getset does not write its token to the data."
+        => "distributed::the_data_refuses_an_earlier_holder" {
+        "write.rs": "if let Some(fence) = fence {\n            return self.stamp"
+            => "if let Some(fence) = fence.filter(|_| !BUG) {\n            return self.stamp";
+    }
+    a_marker_is_not_waited_for Files
+        "A process loads although another one does."
+        => "distributed::a_cold_key_is_loaded_once" {
+        "claim.rs": "if matches!(placeholder, Some(Placeholder::Loading(_) | Placeholder::Failed)) {"
+            => "if !BUG && matches!(placeholder, Some(Placeholder::Loading(_) | Placeholder::Failed)) {";
+    }
+    a_fill_is_conditioned_on_nothing Files
+        "A load is stored although its marker is gone."
+        => "distributed::an_overtaken_load_is_not_stored" {
+        "write.rs": "match self.inner.settle(claim.condition().await)? {"
+            => "match self.inner.settle(claim.condition().await)?.or(BUG.then_some(Condition::Any)) {";
+    }
+    a_refresh_is_conditioned_on_nothing Files
+        "What replaces a stale entry is stored whatever is there by then."
+        => "distributed::an_overtaken_load_is_not_stored" {
+        "claim.rs": "Some(condition) => Ok(Some(condition.clone())),"
+            => "Some(condition) => Ok(Some(if BUG { Condition::Any } else { condition.clone() })),";
+    }
+    a_failed_load_leaves_its_marker HangingFiles
+        "A load that failed leaves others waiting for its lease."
+        => "distributed::a_failed_load_is_the_next_ones_turn" {
+        "claim.rs": "if there.load(SeqCst) {"
+            => "if !BUG && there.load(SeqCst) {";
+    }
+    a_marker_is_a_damaged_entry Files
+        "A key that another process loads counts as damaged."
+        => "distributed::what_is_being_loaded_is_missing" {
+        "cache.rs": "        if Placeholder::is(&bytes) {\n            return None;"
+            => "        if !BUG && Placeholder::is(&bytes) {\n            return None;";
+    }
+    a_failure_is_kept_to_oneself Files
+        "A remembered failure is known in its own process alone."
+        => "distributed::a_failure_is_told_to_others" {
+        "load.rs": "claim.failed(ttl).await;"
+            => "if !BUG {\n                        claim.failed(ttl).await;\n                    }";
+    }
+    every_process_refreshes Files
+        "The lease beside a stale entry keeps nobody from refreshing it."
+        => "distributed::a_stale_value_is_served_and_refreshed_once" {
+        "claim.rs": "if !self.put(inner, &self.beside).await? {"
+            => "if !self.put(inner, &self.beside).await? && !BUG {";
+    }
+    a_stale_value_is_waited_for HangingFiles
+        "Within the grace, callers wait for the fresh value."
+        => "distributed::a_stale_value_is_served_and_refreshed_once" {
+        "stale.rs": "Ok(value) if serves => Ok(Found::Stale(value)),"
+            => "Ok(value) if serves && !BUG => Ok(Found::Stale(value)),";
+    }
+    a_deletion_gives_what_it_read Files
+        "A deletion gives what it read, though another value was deleted."
+        => "distributed::a_deletion_gives_what_it_deleted" {
+        "write.rs": "if self.inner.coordination.is_none() {\n            let read"
+            => "if BUG || self.inner.coordination.is_none() {\n            let read";
+    }
+    a_change_of_expiry_looks_once Files
+        "A change of expiry sets what it read, whatever is there by then."
+        => "distributed::a_change_of_expiry_undoes_nothing" {
+        "write.rs": "if self.inner.coordination.is_none() {\n            return Ok((self.read()"
+            => "if BUG || self.inner.coordination.is_none() {\n            return Ok((self.read()";
+    }
+    a_clearing_takes_the_loads_of_others Files
+        "A clearing that keeps what is pending removes the markers of other processes."
+        => "distributed::a_clearing_may_keep_the_loads_of_all" {
+        "write.rs": "None if removal.is_none() && inner.coordination.is_some() => {"
+            => "None if removal.is_none() && !BUG && inner.coordination.is_some() => {";
     }
 
     } };

@@ -45,7 +45,7 @@ impl Harness for Ground {
         let clock = ManualClock::new();
         match self.stand {
             Stand::OwnClock => Ok(Fixture::namespaced(MemoryStore::new())),
-            Stand::Files => {
+            Stand::Files | Stand::HangingFiles => {
                 let folder = Folder(tempfile::tempdir().map_err(Error::from_io)?);
                 let store = files(&folder, clock.clone()).await?;
                 Ok(Fixture::namespaced(store).with_clock(clock).with_state(folder))
@@ -66,7 +66,7 @@ impl Harness for Ground {
     fn time_limit(&self) -> Duration {
         match self.stand {
             _ if !self.planted => Duration::from_secs(120),
-            Stand::Hanging => SOON,
+            Stand::Hanging | Stand::HangingFiles => SOON,
             _ => LATER,
         }
     }

@@ -85,9 +85,16 @@ impl<'t> Bench<'t> {
     }
 
     pub(crate) fn builder_over(&self, store: impl Into<CacheStoreHandle>) -> CacheBuilder<Space> {
+        self.shared_builder_over(store).sole_owner()
+    }
+
+    /// As [`builder_over`](Self::builder_over), where others may write to the store.
+    pub(crate) fn shared_builder_over(
+        &self,
+        store: impl Into<CacheStoreHandle>,
+    ) -> CacheBuilder<Space> {
         CacheSpace::builder(store)
             .clock(self.clock.clone())
-            .sole_owner()
             .store_budget(FOR_EVER)
             .max_load_time(FOR_EVER)
     }

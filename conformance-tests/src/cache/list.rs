@@ -326,5 +326,42 @@ locks {
         "Readers do not wait for locks.";
 }
 
+distributed {
+    a_lock_holds_in_every_space [L2] [Shared Conditions Namespaces]
+        "Where processes share the store, a lock is held by one of all, and its tokens grow.";
+    a_release_is_of_ones_own [L2] [Shared Conditions Namespaces]
+        "Releasing a lock that was lost takes nothing from the next holder.";
+    no_renewal_undoes_a_loss [L2] [Shared Conditions Namespaces]
+        "A lock whose record was taken away is lost, and no renewal brings it back.";
+    tokens_never_go_back [L2] [Shared Conditions List]
+        "Fencing tokens grow whatever becomes of the lock's record; without their counter, no lock.";
+    a_lost_answer_is_no_lock_of_nobody [L2] [Shared Conditions Namespaces]
+        "A lock whose answer was lost is its owner's at the next attempt.";
+    the_data_refuses_an_earlier_holder [L1 L2] [Shared Conditions Namespaces]
+        "Once a later holder has read an entry, the store refuses what an earlier one writes.";
+    a_cold_key_is_loaded_once [F6] [Shared Conditions Namespaces]
+        "Several processes that miss one key load it once, and all have its value.";
+    an_overtaken_load_is_not_stored [F2 F6] [Shared Conditions List]
+        "What one process sets, deletes or clears is not undone by the load of another.";
+    what_is_being_loaded_is_missing [F6] [Shared Conditions List]
+        "A key that another process loads is missing, and neither damaged nor listed.";
+    a_failed_load_is_the_next_ones_turn [F3 F6] [Shared Conditions Namespaces]
+        "After a load that failed, another process loads at once.";
+    a_failure_is_told_to_others [F3 F7] [Shared Conditions Namespaces]
+        "With a negative time to live, a failure is told to other processes until a set.";
+    a_stale_value_is_served_and_refreshed_once [F7] [Shared Conditions Namespaces]
+        "Within the grace all processes are served at once, and one of them refreshes.";
+    a_soft_time_out_serves_stale [F7] [Shared Conditions Namespaces]
+        "Within the grace, a load that fails gives the stale value, and one in time the fresh one.";
+    a_deletion_gives_what_it_deleted [V4 F6] [Shared Conditions Namespaces]
+        "A deletion gives the very value that it deleted, whoever set it.";
+    a_change_of_expiry_undoes_nothing [V4 F6] [Shared Conditions Namespaces]
+        "A change of expiry does not bring back what another process deletes meanwhile.";
+    a_clearing_may_keep_the_loads_of_all [F5 F6] [Shared Conditions List]
+        "A clearing that keeps what is pending keeps the loads of other processes.";
+    those_who_wait_are_patient [F6] [Shared Conditions Namespaces]
+        "A process that waits asks the store at most 20 times a second.";
+}
+
     } };
 }

@@ -1,6 +1,7 @@
 //! The cases of the caching layer, area by area. [`list`] names them all.
 
 mod bench;
+mod distributed;
 mod faults;
 mod formats;
 mod items;
