@@ -29,18 +29,21 @@ macro_rules! store_conformance {
         }
 
         mod root {
+            #[cfg(test)]
             use super::__larder_harness;
 
             $crate::__cases! { [$crate::__tests] (Root) }
         }
 
         mod namespace {
+            #[cfg(test)]
             use super::__larder_harness;
 
             $crate::__cases! { [$crate::__tests] (Namespace) }
         }
 
         mod layer {
+            #[cfg(test)]
             use super::__larder_harness;
 
             $crate::__cases! { [$crate::__tests] (Layer) }
@@ -92,6 +95,7 @@ macro_rules! __tests {
 #[macro_export]
 macro_rules! cache_conformance {
     (harness: $harness:expr $(,)?) => {
+        #[cfg(test)]
         mod cache {
             #[allow(unused_imports, reason = "the harness may name what lies around it")]
             use super::*;

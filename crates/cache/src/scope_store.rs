@@ -1,6 +1,6 @@
 use crate::{Cache, CacheResult};
 
-/// The caches of one registry entry, one for each scope: see [`CacheStore::entry`].
+/// The caches of one registry entry, one for each scope: see [`CacheStore::entry`](crate::CacheStore::entry).
 #[derive(Debug)]
 pub struct CacheScopeStore<V> {
     cache: Cache<V>,
