@@ -31,7 +31,7 @@ pub(crate) struct ChildrenStayOpen;
 
 impl Twist for ChildrenStayOpen {
     fn child_context(&self, parent: &StoreContext) -> StoreContext {
-        StoreContext::new(parent.backend(), parent.capabilities())
+        StoreContext::new("shelf", parent.capabilities())
     }
 }
 
