@@ -125,6 +125,10 @@ pub(in crate::cases) async fn a_purge_covers_descendants_and_nothing_else(t: &Tr
         removed <= most,
         "delete_expired() at the top gave {removed}, yet at most {most} expired keys were left"
     );
+    for path in paths {
+        let left = tree.with_path(path)?.delete_expired().await?;
+        ensure!(left == 0, "delete_expired() at the top left {left} expired keys in {path:?}");
+    }
     Ok(())
 }
 
