@@ -117,7 +117,7 @@ macro_rules! __cache_bugs {
     a_changed_expiry_overtakes_nothing Memory
         "An entry that is revived while its key is loaded is replaced by what was loaded."
         => "overtaken::by_a_change_of_expiry" {
-        "write.rs": "Ok(true) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),"
+        "change.rs": "Ok(true) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),"
             => "Ok(true) if BUG => {}\n            Ok(true) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),";
     }
     a_dropped_change_stops_half_way Memory
@@ -259,7 +259,7 @@ macro_rules! __cache_bugs {
     the_dead_are_revived_for_ever OwnClock
         "`update_expiry` revives an entry whose retention is over, as long as the store still has it."
         => "items::after_its_retention_it_cannot" {
-        "write.rs": "if kept_until.is_some_and(|until| until.is_past(now)) {"
+        "change.rs": "if kept_until.is_some_and(|until| until.is_past(now)) {"
             => "if !BUG && kept_until.is_some_and(|until| until.is_past(now)) {";
     }
     a_none_is_a_miss Memory
@@ -283,7 +283,7 @@ macro_rules! __cache_bugs {
     a_revived_entry_lives_for_an_hour Memory
         "`update_expiry` without an expiry has another default than a set."
         => "items::the_default_life_is_300_seconds" {
-        "write.rs": "expiry.unwrap_or(self.inner.config.default_expiry)"
+        "change.rs": "expiry.unwrap_or(self.inner.config.default_expiry)"
             => "expiry.unwrap_or(if BUG { Expiry::After(std::time::Duration::from_secs(3_600)) } else { self.inner.config.default_expiry })";
     }
     another_version_is_read Memory
@@ -447,7 +447,7 @@ macro_rules! __cache_bugs {
     a_deletion_is_still_counted Memory
         "An entry that was deleted goes on taking room."
         => "policies::lru_agrees_with_its_model" {
-        "write.rs": "                self.slot.overtake(Overtake::Removed);\n                self.inner.policies.forget(&self.slot.scope, &self.slot.key);\n                Ok(old"
+        "change.rs": "                self.slot.overtake(Overtake::Removed);\n                self.inner.policies.forget(&self.slot.scope, &self.slot.key);\n                Ok(old"
             => "                self.slot.overtake(Overtake::Removed);\n                if !BUG {\n                    self.inner.policies.forget(&self.slot.scope, &self.slot.key);\n                }\n                Ok(old";
     }
     all_scopes_share_one_policy Memory
@@ -627,13 +627,13 @@ macro_rules! __cache_bugs {
     a_deletion_gives_what_it_read Files
         "A deletion gives what it read, though another value was deleted."
         => "distributed::a_deletion_gives_what_it_deleted" {
-        "write.rs": "if self.inner.coordination.is_none() {\n            let read"
+        "change.rs": "if self.inner.coordination.is_none() {\n            let read"
             => "if BUG || self.inner.coordination.is_none() {\n            let read";
     }
     a_change_of_expiry_looks_once Files
         "A change of expiry sets what it read, whatever is there by then."
         => "distributed::a_change_of_expiry_undoes_nothing" {
-        "write.rs": "if self.inner.coordination.is_none() {\n            return Ok((self.read()"
+        "change.rs": "if self.inner.coordination.is_none() {\n            return Ok((self.read()"
             => "if BUG || self.inner.coordination.is_none() {\n            return Ok((self.read()";
     }
     a_clearing_takes_the_loads_of_others Files

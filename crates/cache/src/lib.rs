@@ -6,11 +6,13 @@
 //! The rules behind the short names in these docs (`F2`, `V4`, …) are written out in the project's
 //! `docs/cache.md`. The futures here want a tokio runtime with time enabled.
 
+mod asking;
 mod backoff;
 mod blocking;
 mod builder;
 mod cache;
 mod chance;
+mod change;
 mod circuit;
 mod claim;
 mod compare;

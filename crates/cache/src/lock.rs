@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use larder_core::{BoxFuture, Condition, ErrorKind};
+use larder_core::{BoxFuture, Condition};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use crate::backoff::Backoff;
-use crate::distributed::{Coordination, Places, name};
+use crate::asking::Asking;
 use crate::flight::Guarded;
-use crate::lease::{Attempt, Companion, Lease, abandon};
+use crate::lease::{Companion, Lease};
 use crate::slot::SlotRef;
 use crate::space::{Inner, Route};
 use crate::write::Locked;
@@ -201,16 +200,7 @@ impl Inner {
     ) -> CacheResult<LockGuard> {
         let Some(coordination) = &self.coordination else { return Ok(guard) };
         let places = self.places(coordination)?;
-        let max_len = places.locks.capabilities().max_key_len;
-        let name = name(&route.scope, &guard.key, max_len).into();
-        let asking = Asking {
-            inner: Arc::clone(self),
-            coordination: Arc::clone(coordination),
-            places,
-            name,
-            owner: crate::chance::owner(),
-            unsure: false,
-        };
+        let asking = Asking::new(self, coordination, places, route, &guard.key);
         let mut closing = self.shut.subscribe();
         let mut closed = pin!(closing.changed());
         let mut lease = pin!(asking.take(no_wait));
@@ -225,68 +215,6 @@ impl Inner {
             held.lease = Some(lease);
         }
         Ok(guard)
-    }
-}
-
-/// How often an error of the store is taken for one that goes by.
-const ERRORS: usize = 3;
-
-/// One caller who wants a lock that other processes may hold.
-struct Asking {
-    inner: Arc<Inner>,
-    coordination: Arc<Coordination>,
-    places: Arc<Places>,
-    name: Arc<str>,
-    owner: crate::chance::Owner,
-    /// A request ended with an error; the lock may be ours.
-    unsure: bool,
-}
-
-impl Asking {
-    async fn take(mut self, no_wait: bool) -> CacheResult<Lease> {
-        let mut backoff = Backoff::new();
-        let mut errors = 0;
-        loop {
-            let attempt = Attempt {
-                inner: Arc::clone(&self.inner),
-                coordination: Arc::clone(&self.coordination),
-                places: Arc::clone(&self.places),
-                name: Arc::clone(&self.name),
-                owner: self.owner,
-                unsure: self.unsure,
-            };
-            // Carried through, and given back, when the caller goes away.
-            match Guarded::new(attempt.make()).await {
-                Ok(Some(lease)) => {
-                    self.unsure = false;
-                    return Ok(lease);
-                }
-                Ok(None) if no_wait => return Err(CacheError::Busy),
-                Ok(None) => {}
-                Err(error) => {
-                    self.unsure = true;
-                    errors += 1;
-                    let passing = error
-                        .store_error()
-                        .is_some_and(|it| it.is_retryable() || it.kind() == ErrorKind::Unknown);
-                    if !passing || errors > ERRORS {
-                        return Err(error);
-                    }
-                }
-            }
-            backoff.wait(None).await;
-        }
-    }
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        // Nobody is to wait for a lease that nobody knows to be theirs.
-        if self.unsure
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(abandon(Arc::clone(&self.places), Arc::clone(&self.name), self.owner));
-        }
     }
 }
 

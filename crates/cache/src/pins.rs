@@ -2,8 +2,9 @@
 
 use larder_core::{Deadline, Error, ErrorKind, Resolved};
 
+use crate::change::ATTEMPTS;
 use crate::envelope::Envelope;
-use crate::write::{ATTEMPTS, Locked};
+use crate::write::Locked;
 use crate::{Cache, CacheItem, CacheResult};
 
 impl<V: 'static> Cache<V> {

@@ -21,9 +21,6 @@ use crate::slot::{Overtake, Range, Slot, SlotRef};
 use crate::space::{Inner, Route};
 use crate::{CacheError, CacheResult};
 
-/// How often a change is tried that depends on an entry which other processes change too.
-pub(crate) const ATTEMPTS: usize = 64;
-
 /// A value on its way to the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -421,117 +418,5 @@ impl Locked {
     pub(crate) async fn store_delete(&self) -> Result<bool, Error> {
         let deleted = self.route.store.delete_opts(&self.slot.key, DeleteOptions::default()).await;
         self.inner.settle(deleted)
-    }
-
-    /// Deletes the key, and gives what it held if that was live.
-    pub(crate) async fn delete(self) -> CacheResult<Option<Envelope>> {
-        let now = self.inner.now();
-        match self.take_out().await {
-            Ok(old) => {
-                self.slot.overtake(Overtake::Removed);
-                self.inner.policies.forget(&self.slot.scope, &self.slot.key);
-                Ok(old.filter(|old| old.head.is_live(now)))
-            }
-            Err(error) => {
-                self.slot.overtake(Overtake::Unsure);
-                Err(error)
-            }
-        }
-    }
-
-    /// Deletes the record and gives the entry that was deleted by this call.
-    async fn take_out(&self) -> CacheResult<Option<Envelope>> {
-        if self.inner.coordination.is_none() {
-            let read = self.read().await?;
-            let deleted = self.store_delete().await?;
-            return Ok(read.filter(|_| deleted));
-        }
-        // Other processes write too: what is given is what was deleted.
-        for _ in 0..ATTEMPTS {
-            let (record, condition) = self.see_record().await?;
-            if record.is_none() && condition == Condition::Absent {
-                return Ok(None);
-            }
-            let options = DeleteOptions::default().with_condition(condition);
-            let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
-            if self.inner.settle(outcome)? {
-                return Ok(record.and_then(|bytes| Envelope::decode(bytes).ok()));
-            }
-        }
-        let read = self.read().await?;
-        let deleted = self.store_delete().await?;
-        Ok(read.filter(|_| deleted))
-    }
-
-    /// The entry, and what a change that depends on it is conditioned on where other processes
-    /// write too.
-    pub(crate) async fn read_to_change(&self) -> CacheResult<(Option<Envelope>, Condition)> {
-        if self.inner.coordination.is_none() {
-            return Ok((self.read().await?, Condition::Any));
-        }
-        let (record, condition) = self.see_record().await?;
-        Ok((record.and_then(|bytes| Envelope::decode(bytes).ok()), condition))
-    }
-
-    /// Gives the entry another expiry, bringing it back where it is expired and still there.
-    pub(crate) async fn update_expiry(
-        self,
-        expiry: Option<Expiry>,
-        tag: u64,
-    ) -> CacheResult<Envelope> {
-        for _ in 0..ATTEMPTS {
-            if let Some(envelope) = self.try_update_expiry(expiry, tag).await? {
-                return Ok(envelope);
-            }
-        }
-        Err(Error::new(ErrorKind::Conflict, "the entry changes too often").into())
-    }
-
-    /// `None` when another process changed the entry meanwhile.
-    async fn try_update_expiry(
-        &self,
-        expiry: Option<Expiry>,
-        tag: u64,
-    ) -> CacheResult<Option<Envelope>> {
-        let (envelope, condition) = self.read_to_change().await?;
-        let Some(mut envelope) = envelope else { return Err(CacheError::NotFound) };
-        if envelope.check_tag(tag).is_err() {
-            return Err(CacheError::NotFound);
-        }
-        let now = self.inner.now();
-        let kept_until = envelope.head.kept_until(self.inner.retention());
-        if kept_until.is_some_and(|until| until.is_past(now)) {
-            return Err(CacheError::NotFound);
-        }
-        let deadline = match expiry.unwrap_or(self.inner.config.default_expiry).resolve(now) {
-            Resolved::Keep if envelope.head.is_live(now) => return Ok(Some(envelope)),
-            Resolved::Keep => return Err(CacheError::NotFound),
-            Resolved::Never => None,
-            Resolved::At(deadline) => Some(deadline),
-            Resolved::Gone => {
-                let options = DeleteOptions::default().with_condition(condition.clone());
-                let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
-                self.slot.overtake(Overtake::Removed);
-                if !self.inner.settle(outcome)? && condition != Condition::Any {
-                    return Ok(None);
-                }
-                self.inner.policies.forget(&self.slot.scope, &self.slot.key);
-                return Ok(Some(envelope));
-            }
-        };
-        envelope.head.expires = deadline;
-        envelope.head.explicit_expiry = expiry.is_some();
-        let bytes = envelope.encode();
-        match self.store_set(&envelope.head, bytes.clone(), now, condition).await {
-            Ok(true) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),
-            Ok(false) => return Ok(None),
-            Err(error) => {
-                self.slot.overtake(Overtake::Unsure);
-                return Err(error.into());
-            }
-        }
-        self.inner.policies.set_expiry(&self.slot.scope, &self.slot.key, deadline);
-        self.inner.table.count_fill(&self.slot.key);
-        Ok(Some(envelope))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder_cache::{CacheError, CacheSpace, Distributed};
 use larder_core::testing::{Call, Fault};
-use larder_core::{ErrorKind, StoreExt};
+use larder_core::{ErrorKind, ManualClock, StoreExt};
 use larder_memory::MemoryStore;
 
 use crate::support::{LEASE, Process, SECOND, World, delete, eventually, keys};
@@ -213,6 +213,24 @@ async fn a_caller_that_goes_away_leaves_no_lock() {
         guard.release().await;
         eventually(async || (one.cache.space().stats().active_keys == 0).then_some(())).await;
     }
+}
+
+/// The store's clock jumps ahead: it gives the lock to another while its holder, who counts on the
+/// monotonic clock, still believes in it.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_ahead_lets_no_stale_write_through() {
+    let clock = ManualClock::new();
+    let memory = MemoryStore::builder().clock(clock.clone()).build().unwrap();
+    let world = World::over(memory);
+    let (one, other) = (world.process().await, world.process().await);
+    let mut stale = one.cache.getset("k").await.unwrap();
+    clock.advance(LEASE);
+    let mut held = other.cache.getset("k").await.unwrap();
+    assert!(!stale.is_lost(), "it cannot know yet");
+    assert!(matches!(stale.set(&9).await, Err(CacheError::Conflict)));
+    held.set(&1).await.unwrap();
+    assert!(held.fence() > stale.fence());
+    assert_eq!(one.cache.get_value("k").await.unwrap(), Some(1));
 }
 
 /// The lease ends, and another takes the lock, between the record and the token of the first one.

@@ -99,8 +99,13 @@ impl World {
     pub(crate) fn new() -> Self {
         let clock = TokioClock::new();
         let memory = MemoryStore::builder().clock(clock.clone()).build().unwrap();
+        Self { clock, ..Self::over(memory) }
+    }
+
+    /// A world whose store has a clock of its own.
+    pub(crate) fn over(memory: MemoryStore) -> Self {
         let store = Arc::new(Shared { inner: Arc::new(memory), late: Arc::default() });
-        Self { store, clock }
+        Self { store, clock: TokioClock::new() }
     }
 
     pub(crate) async fn process(&self) -> Process {
