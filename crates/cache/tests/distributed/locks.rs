@@ -282,6 +282,33 @@ async fn the_data_refuses_a_write_that_comes_after_the_next_holders_reading() {
     }
 }
 
+/// The holder is paused after it has taken the lock, and before it reads the entry.
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_reads_after_the_next_one_has_lost_its_lock() {
+    for before in [None, Some(1)] {
+        let world = World::new();
+        let (one, other) = (world.process().await, world.process().await);
+        if let Some(value) = before {
+            other.cache.set("k", &value).await.unwrap();
+        }
+        other.cache.lock("k").await.unwrap().release().await;
+        // Read are the counter, its mark, the lock's record, and then the entry.
+        one.way.plan(Call::Get, 4, Fault::Hang);
+        let late = tokio::spawn({
+            let cache = one.cache.clone();
+            async move { cache.getset("k").await.map(drop) }
+        });
+        one.way.hanging(1).await;
+        cut_off(&one);
+        let mut held = other.cache.getset("k").await.unwrap();
+        one.way.heal();
+        one.way.release();
+        assert!(matches!(late.await.unwrap(), Err(CacheError::LockLost)));
+        held.set(&2).await.unwrap();
+        assert_eq!(one.cache.get_value("k").await.unwrap(), Some(2));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_setter_goes_on_however_long_the_lock_is_held() {
     let world = World::new();
