@@ -19,7 +19,7 @@ impl Twist for NeverFlushes {
     fn persist(&self, _: &mut Contents, _: &str, _: Call) {}
 
     fn flush(&self, contents: &mut Contents) {
-        contents.image = contents.live.clone();
+        contents.image.clone_from(&contents.live);
     }
 }
 
@@ -35,7 +35,7 @@ impl Twist for FlushesEveryEighth {
     }
 
     fn flush(&self, contents: &mut Contents) {
-        contents.image = contents.live.clone();
+        contents.image.clone_from(&contents.live);
     }
 }
 

@@ -223,7 +223,7 @@ impl Shelf {
         let now = self.now();
         let mut contents = self.medium.lock();
         let (mut doomed, mut live) = (Vec::new(), 0);
-        for (place, bytes) in &contents.live {
+        for (place, bytes) in contents.live.iter() {
             if !self.twist.lists(&self.namespace, place) {
                 continue;
             }
@@ -248,7 +248,7 @@ impl Shelf {
         let now = self.now();
         let mut contents = self.medium.lock();
         let (mut doomed, mut seen) = (Vec::new(), 0);
-        for (place, bytes) in &contents.live {
+        for (place, bytes) in contents.live.iter() {
             if !self.twist.purges(&self.namespace, place) {
                 continue;
             }

@@ -1,8 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use larder_core::Bytes;
+use larder_core::chrono::{DateTime, Utc};
+use larder_core::{Bytes, Namespace};
+
+use super::twist::Scanned;
 
 /// Where the records of a shelf lie: shared by all who have opened it.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +16,9 @@ pub(crate) struct Medium(Arc<Mutex<Contents>>);
 #[derive(Default)]
 pub(crate) struct Contents {
     /// What a running process sees, by place.
-    pub(crate) live: BTreeMap<String, Bytes>,
+    pub(crate) live: Records,
+    /// The last listing that was asked for: its other pages need not scan again.
+    pub(super) listing: Option<Listing>,
     /// What is found after the process has ended.
     pub(crate) image: BTreeMap<String, Bytes>,
     /// How many sets there have been.
@@ -25,6 +31,41 @@ pub(crate) struct Contents {
     pub(crate) ended: u64,
     /// Somebody has it to himself.
     pub(crate) held: bool,
+}
+
+/// Records by place, and how often they may have changed.
+#[derive(Default)]
+pub(crate) struct Records {
+    by_place: BTreeMap<String, Bytes>,
+    changes: u64,
+}
+
+impl Records {
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+}
+
+impl Deref for Records {
+    type Target = BTreeMap<String, Bytes>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_place
+    }
+}
+
+impl DerefMut for Records {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.changes += 1;
+        &mut self.by_place
+    }
+}
+
+/// What a listing found, in its order, and for which question that is the answer.
+pub(super) struct Listing {
+    pub(super) of: (Namespace, String, DateTime<Utc>, u64),
+    pub(super) scanned: Arc<[Scanned]>,
+    pub(super) unlisted: u64,
 }
 
 impl Medium {
@@ -41,7 +82,7 @@ impl Medium {
     pub(crate) fn end(&self) {
         let mut contents = self.lock();
         contents.ended += 1;
-        contents.live = contents.image.clone();
+        *contents.live = contents.image.clone();
     }
 }
 

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{Cursor, CursorScope, ListPage, Namespace, NamespacePage, Result};
 
-use super::medium::Contents;
+use super::medium::{Contents, Listing};
 use super::store::Shelf;
 use super::twist::{Call, Scanned, prefix_of};
 
@@ -26,9 +27,28 @@ impl Shelf {
         let scope = twist.scope(&self.medium.id(), &self.namespace, prefix);
         let after = position(scope, cursor)?;
         let now = self.now();
-        let contents = self.medium.lock();
+        let mut contents = self.medium.lock();
+        let of = (self.namespace.clone(), prefix.to_owned(), now, contents.live.changes());
+        let (scanned, unlisted) = match &contents.listing {
+            Some(last) if last.of == of => (Arc::clone(&last.scanned), last.unlisted),
+            _ => {
+                let (scanned, unlisted) = self.scan(&contents, prefix, now);
+                let listing = Listing { of, scanned: Arc::clone(&scanned), unlisted };
+                contents.listing = Some(listing);
+                (scanned, unlisted)
+            }
+        };
+        drop(contents);
+        let (keys, next) = twist.page(&scanned, after.as_deref(), limit);
+        let page = ListPage::new(keys, next.map(|next| scope.seal(next.as_bytes())));
+        Ok(page.with_unlisted(unlisted))
+    }
+
+    /// Every record that a listing looks at, in its order, and how many could not be read.
+    fn scan(&self, contents: &Contents, prefix: &str, now: DateTime<Utc>) -> (Arc<[Scanned]>, u64) {
+        let twist = &self.twist;
         let (mut scanned, mut unlisted) = (Vec::new(), 0);
-        for (place, bytes) in &contents.live {
+        for (place, bytes) in contents.live.iter() {
             if !twist.lists(&self.namespace, place) {
                 continue;
             }
@@ -42,11 +62,8 @@ impl Shelf {
                 scanned.push(Scanned { name: record.key, live });
             }
         }
-        drop(contents);
         twist.sort(&mut scanned);
-        let (keys, next) = twist.page(&scanned, after.as_deref(), limit);
-        let page = ListPage::new(keys, next.map(|next| scope.seal(next.as_bytes())));
-        Ok(page.with_unlisted(unlisted))
+        (scanned.into(), unlisted)
     }
 
     pub(super) fn children(&self, cursor: Option<&Cursor>, limit: usize) -> Result<NamespacePage> {
