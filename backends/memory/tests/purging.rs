@@ -20,3 +20,21 @@ async fn namespaces_due_at_the_same_moment_are_all_purged() {
     assert_eq!(store.delete_expired().await.unwrap(), 50);
     assert_eq!(store.delete_expired().await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn the_last_deadline_counts_be_it_earlier_or_later() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build().unwrap();
+    let (short, long) = (Duration::from_secs(1), Duration::from_secs(100));
+    for (key, first, last) in [("sooner", long, short), ("later", short, long)] {
+        store.set(key, "v").ttl(first).await.unwrap();
+        store.set(key, "v").ttl(last).await.unwrap();
+        let updated = format!("{key}, by an update");
+        store.set(&updated, "v").ttl(first).await.unwrap();
+        assert!(store.update_expiry(&updated, last.into()).await.unwrap());
+    }
+    clock.advance(short);
+    assert_eq!(store.delete_expired().await.unwrap(), 2, "the sooner ones");
+    clock.advance(long);
+    assert_eq!(store.delete_expired().await.unwrap(), 2, "the later ones");
+}
