@@ -564,6 +564,12 @@ macro_rules! __cache_bugs {
         "lease.rs": "        if request >= until {\n            break;\n        }\n"
             => "        if request >= until {\n            break;\n        }\n        if BUG {\n            let options = SetOptions::default().with_expiry(held.lease);\n            let _ = held.store.set_opts(&held.name, held.record.clone(), options).await;\n        }\n";
     }
+    a_lease_is_counted_from_the_answer Files
+        "A lease is counted from when the answer came."
+        => "distributed::a_lease_is_counted_from_its_request" {
+        "lease.rs": "        let id = coordination.remember(&held);\n"
+            => "        if BUG {\n            held.state.send_modify(|state| state.until = Instant::now() + validity(lease));\n        }\n        let id = coordination.remember(&held);\n";
+    }
     an_owner_does_not_know_its_lock Files
         "A lock whose answer was lost is taken for another's."
         => "distributed::a_lost_answer_is_no_lock_of_nobody" {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use larder_cache::{Cache, CacheBuilder, CacheError, CacheSpace, Distributed, LoadError, Space};
 use larder_core::testing::{Call, Fault, Faulty};
 use larder_core::{Expiry, NamespacedStore, StoreExt};
+use tokio::time::{Instant, sleep_until};
 
 use super::bench::{Bench, Gate, SECOND, act, at_rest, end, expect, others, until};
 use crate::trial::Trial;
@@ -15,6 +16,10 @@ use crate::verdict::{Stop, Verdict, ensure};
 const LEASE: Duration = Duration::from_secs(24 * 3_600);
 /// Renewed every 100 ms; nothing depends on its being kept.
 const SHORT: Duration = Duration::from_millis(300);
+/// A lease that is waited for, and how late the answer to the request for it is: earlier than the
+/// first renewal.
+const COUNTED: Duration = Duration::from_millis(2_400);
+const LATE: Duration = Duration::from_millis(640);
 
 /// What stands for a process.
 struct Process {
@@ -103,6 +108,31 @@ pub(super) async fn no_renewal_undoes_a_loss(t: &Trial) -> Verdict {
     others().await;
     let back = locks.get("g:k").await?.is_some();
     ensure!(!back, "a renewal brought back the record of a lock that was taken away");
+    Ok(())
+}
+
+pub(super) async fn a_lease_is_counted_from_its_request(t: &Trial) -> Verdict {
+    let bench = Bench::new(t);
+    for _ in 0..5 {
+        let one = bench.process_with(COUNTED, |builder| builder).await?;
+        // The counter of tokens is there after this, so that the next lock takes three sets.
+        let first = act!(bench, one.cache.lock("k").await)?;
+        act!(bench, first.release().await);
+        bench.note("the last request for the lock is late, and no renewal ends");
+        one.way.plan(Call::Set, 3, Fault::Delay(LATE));
+        (4..100).for_each(|nth| one.way.plan(Call::Set, nth, Fault::Hang));
+        let held = act!(bench, one.cache.lock("k").await)?;
+        let over = Instant::now() + COUNTED - LATE / 2;
+        sleep_until(over).await;
+        ensure!(
+            held.is_lost(),
+            "a lock whose lease began with a request more than {COUNTED:?} ago is still held"
+        );
+        // Looked at much later, it would be lost however it was counted.
+        if over.elapsed() < LATE / 4 {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -333,6 +333,8 @@ distributed {
         "Releasing a lock that was lost takes nothing from the next holder.";
     no_renewal_undoes_a_loss [L2] [Shared Conditions Namespaces]
         "A lock whose record was taken away is lost, and no renewal brings it back.";
+    a_lease_is_counted_from_its_request [L2] [Shared Conditions Namespaces]
+        "A lease counts from before the request for it was sent, however late the answer is.";
     tokens_never_go_back [L2] [Shared Conditions List]
         "Fencing tokens grow whatever becomes of the lock's record; without their counter, no lock.";
     a_lost_answer_is_no_lock_of_nobody [L2] [Shared Conditions Namespaces]
