@@ -27,7 +27,8 @@ pub(crate) struct Package {
     /// Its folder, relative to the workspace's, with `/`.
     pub(crate) folder: String,
     pub(crate) published: bool,
-    pub(crate) has_library: bool,
+    /// It has a library, whose examples are run.
+    pub(crate) has_doc_tests: bool,
     pub(crate) features: BTreeMap<String, Vec<String>>,
     /// What it imports outside its tests and build script.
     pub(crate) imports: Vec<Import>,
@@ -102,10 +103,11 @@ impl Package {
             published: package["publish"]
                 .as_array()
                 .is_none_or(|registries| !registries.is_empty()),
-            has_library: package["targets"].as_array()?.iter().any(|target| {
-                texts(&target["kind"]).is_some_and(|kinds| {
-                    kinds.iter().any(|kind| kind == "lib" || kind == "proc-macro")
-                })
+            has_doc_tests: package["targets"].as_array()?.iter().any(|target| {
+                target["doctest"].as_bool() == Some(true)
+                    && texts(&target["kind"]).is_some_and(|kinds| {
+                        kinds.iter().any(|kind| kind == "lib" || kind == "proc-macro")
+                    })
             }),
             features: features
                 .iter()
@@ -142,7 +144,7 @@ mod tests {
                 "version": "1.2.3",
                 "manifest_path": "/w/a/x/Cargo.toml",
                 "publish": [],
-                "targets": [{ "kind": ["lib"] }],
+                "targets": [{ "kind": ["lib"], "doctest": true }],
                 "features": { "f": ["dep:y"] },
                 "dependencies": [
                     { "name": "y", "kind": null, "optional": true },
@@ -153,7 +155,7 @@ mod tests {
         .unwrap();
         let package = &workspace.packages[0];
         assert_eq!((package.name.as_str(), package.folder.as_str()), ("x", "a/x"));
-        assert!(!package.published && package.has_library);
+        assert!(!package.published && package.has_doc_tests);
         assert_eq!(package.features["f"], ["dep:y"]);
         assert_eq!(package.imports, [Import { name: "y".to_owned(), optional: true }]);
     }
@@ -181,10 +183,13 @@ mod tests {
         assert!(
             workspace
                 .published()
-                .any(|package| package.name == "larder-core" && package.has_library)
+                .any(|package| package.name == "larder-core" && package.has_doc_tests)
         );
         assert!(
             workspace.packages.iter().any(|package| package.name == "xtask" && !package.published)
         );
+        // Its sources are those of another crate, and so are its examples.
+        let copy = workspace.packages.iter().find(|package| package.name == "planted-cache");
+        assert!(copy.is_some_and(|package| !package.has_doc_tests));
     }
 }

@@ -70,7 +70,7 @@ fn doc_tests<'a>(workspace: &'a Workspace, selection: &Selection) -> Option<Vec<
     let packages: Vec<_> = workspace
         .packages
         .iter()
-        .filter(|package| package.has_library && wanted(&package.name))
+        .filter(|package| package.has_doc_tests && wanted(&package.name))
         .map(|package| package.name.as_str())
         .collect();
     (!packages.is_empty()).then_some(packages)
