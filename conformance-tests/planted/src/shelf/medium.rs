@@ -63,7 +63,8 @@ impl DerefMut for Records {
 
 /// What a listing found, in its order, and for which question that is the answer.
 pub(super) struct Listing {
-    pub(super) of: (Namespace, String, DateTime<Utc>, u64),
+    /// The namespace, the prefix, when (`None`: nothing there expires), and after how many changes.
+    pub(super) of: (Namespace, String, Option<DateTime<Utc>>, u64),
     pub(super) scanned: Arc<[Scanned]>,
     pub(super) unlisted: u64,
 }

@@ -28,11 +28,14 @@ impl Shelf {
         let after = position(scope, cursor)?;
         let now = self.now();
         let mut contents = self.medium.lock();
-        let of = (self.namespace.clone(), prefix.to_owned(), now, contents.live.changes());
+        let question =
+            |now| (self.namespace.clone(), prefix.to_owned(), now, contents.live.changes());
+        let answers = |last: &Listing| last.of == question(None) || last.of == question(Some(now));
         let (scanned, unlisted) = match &contents.listing {
-            Some(last) if last.of == of => (Arc::clone(&last.scanned), last.unlisted),
+            Some(last) if answers(last) => (Arc::clone(&last.scanned), last.unlisted),
             _ => {
-                let (scanned, unlisted) = self.scan(&contents, prefix, now);
+                let (scanned, unlisted, expires) = self.scan(&contents, prefix, now);
+                let of = question(expires.then_some(now));
                 let listing = Listing { of, scanned: Arc::clone(&scanned), unlisted };
                 contents.listing = Some(listing);
                 (scanned, unlisted)
@@ -44,10 +47,16 @@ impl Shelf {
         Ok(page.with_unlisted(unlisted))
     }
 
-    /// Every record that a listing looks at, in its order, and how many could not be read.
-    fn scan(&self, contents: &Contents, prefix: &str, now: DateTime<Utc>) -> (Arc<[Scanned]>, u64) {
+    /// Every record that a listing looks at, in its order, how many could not be read, and whether
+    /// any of them expires.
+    fn scan(
+        &self,
+        contents: &Contents,
+        prefix: &str,
+        now: DateTime<Utc>,
+    ) -> (Arc<[Scanned]>, u64, bool) {
         let twist = &self.twist;
-        let (mut scanned, mut unlisted) = (Vec::new(), 0);
+        let (mut scanned, mut unlisted, mut expires) = (Vec::new(), 0, false);
         for (place, bytes) in contents.live.iter() {
             if !twist.lists(&self.namespace, place) {
                 continue;
@@ -59,11 +68,12 @@ impl Shelf {
             if twist.begins_with(&record.key, prefix) {
                 let gone = |deadline| twist.is_gone(deadline, now, Call::List);
                 let live = !record.deadline.is_some_and(gone);
+                expires |= record.deadline.is_some();
                 scanned.push(Scanned { name: record.key, live });
             }
         }
         twist.sort(&mut scanned);
-        (scanned.into(), unlisted)
+        (scanned.into(), unlisted, expires)
     }
 
     pub(super) fn children(&self, cursor: Option<&Cursor>, limit: usize) -> Result<NamespacePage> {
