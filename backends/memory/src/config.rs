@@ -1,10 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_core::{Clock, Error, ErrorKind, Result};
+use larder_core::{Clock, Error, ErrorKind, Result, SystemClock};
 
 use crate::MemoryStore;
-use crate::clock::TickClock;
 
 /// Builds a [`MemoryStore`]: see [`MemoryStore::builder`].
 #[derive(Debug, Clone)]
@@ -16,7 +15,7 @@ pub struct MemoryStoreBuilder {
 
 impl MemoryStoreBuilder {
     pub(crate) fn new() -> Self {
-        Self { clock: Arc::new(TickClock), sweep_every: None }
+        Self { clock: Arc::new(SystemClock), sweep_every: None }
     }
 
     /// Takes the time from `clock` (`E7`); the operating system's unless given.

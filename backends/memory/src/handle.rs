@@ -118,7 +118,7 @@ impl Handle {
     }
 
     #[inline]
-    fn hash(&self, key: &str) -> u32 {
+    pub(crate) fn hash(&self, key: &str) -> u32 {
         let mut hasher = self.shared.hasher.build_hasher();
         hasher.write(key.as_bytes());
         ((hasher.finish() >> 32) as u32).min(NO_HASH - 1)
@@ -129,10 +129,9 @@ impl Handle {
         Moment::of(self.clock())
     }
 
-    /// The key's live value alone.
+    /// The live value alone of a key with this hash.
     #[inline]
-    pub(crate) fn value(&self, key: &str) -> Option<Bytes> {
-        let hash = self.hash(key);
+    pub(crate) fn value(&self, key: &str, hash: u32) -> Option<Bytes> {
         let shard = self.space().read(hash);
         shard.live(hash, key.as_bytes(), &self.moment()).map(Held::value)
     }
@@ -179,8 +178,14 @@ impl Handle {
     }
 
     /// Stores a value that is in a buffer of its own.
-    pub(crate) fn set(&self, key: &str, value: &Bytes, options: &SetOptions) -> Result<Applied> {
-        let (hash, moment) = (self.hash(key), self.moment());
+    pub(crate) fn set(
+        &self,
+        key: &str,
+        hash: u32,
+        value: &Bytes,
+        options: &SetOptions,
+    ) -> Result<Applied> {
+        let moment = self.moment();
         let mut shard = self.space().write(hash);
         // Looked at under the lock, so that nothing is put where `close` has already cleared.
         self.context.lifecycle().check()?;
@@ -196,8 +201,9 @@ impl Handle {
         value: &Bytes,
         mut options: SetOptions,
     ) -> Result<bool> {
+        let hash = self.hash(key);
         loop {
-            match self.set(key, value, &options)? {
+            match self.set(key, hash, value, &options)? {
                 Applied::Yes => return Ok(true),
                 Applied::Undecided(held) if decide(&mut options.condition, &held).await => {}
                 Applied::No | Applied::Undecided(_) => return Ok(false),

@@ -46,7 +46,6 @@
 //! the first live key, and walks no further.
 
 mod agenda;
-mod clock;
 mod config;
 mod entry;
 mod expiry;

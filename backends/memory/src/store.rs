@@ -1,17 +1,19 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_core::{
-    Capabilities, Clock, Cursor, DeleteManyOutcome, DeleteOptions, Durability, Entry, Error,
-    ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace, NamespacePage, NamespacedStore,
-    Result, SetItem, SetOptions, SetOutcome, Store, StoreContext,
+    BoxFuture, Capabilities, Clock, Condition, Cursor, DeleteManyOutcome, DeleteOptions,
+    Durability, Entry, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace,
+    NamespacePage, NamespacedStore, Result, SetItem, SetOptions, SetOutcome, Store, StoreContext,
+    SystemClock,
 };
 
 use crate::MemoryStoreBuilder;
-use crate::clock::TickClock;
 use crate::handle::{Handle, Shared};
 use crate::large::{MAX_AT_ONCE, own, own_in_turns};
 use crate::listing::{self, Position};
@@ -59,7 +61,7 @@ impl MemoryStore {
     /// An empty store on the operating system's clock, without a sweeper.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_clock(Arc::new(TickClock))
+        Self::with_clock(Arc::new(SystemClock))
     }
 
     /// Configures a store.
@@ -112,6 +114,32 @@ impl MemoryStore {
         self.0.context().key_error(operation, key, error)
     }
 
+    #[inline]
+    fn get_value(&self, key: &str, hash: u32) -> Result<Option<Entry>> {
+        self.check("get", key)?;
+        Ok(self.0.value(key, hash).map(Entry::new))
+    }
+
+    fn get_more(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
+        self.check("get", key)?;
+        Ok(self.0.get(key, options))
+    }
+
+    #[inline]
+    fn set_now(
+        &self,
+        key: &str,
+        hash: u32,
+        value: Bytes,
+        options: &SetOptions,
+    ) -> Result<SetOutcome> {
+        self.check("set", key)?;
+        let applied = self.0.set(key, hash, &own(value), options);
+        let applied = applied.map_err(|error| self.key_error("set", key, error))?;
+        // Only a version can be undecided.
+        Ok(SetOutcome::from_applied(matches!(applied, Applied::Yes)))
+    }
+
     /// A set that may take long: of a large value, or with a large version to compare.
     async fn set_slowly(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let _call = self.0.context().begin("set", key)?;
@@ -134,6 +162,12 @@ impl MemoryStore {
     }
 }
 
+/// A future that does its work when it is polled, which is once.
+#[inline]
+fn at_once<T>(mut work: impl FnMut() -> T) -> impl Future<Output = T> {
+    poll_fn(move |_| Poll::Ready(work()))
+}
+
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
@@ -152,26 +186,43 @@ impl fmt::Debug for MemoryStore {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for MemoryStore {
-    async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
-        self.check("get", key)?;
+    // These two are written as `async_trait` would. What they do is done when they are first polled,
+    // and a future that does no more fits, with the hash, a block of 32 or 128 bytes: allocators have
+    // those at hand.
+    fn get_opts<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        key: &'life1 str,
+        options: GetOptions,
+    ) -> BoxFuture<'async_trait, Result<Option<Entry>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
         if options.renew_for.is_none() && !options.expires_in && !options.version {
-            return Ok(self.0.value(key).map(Entry::new));
+            let hash = self.0.hash(key);
+            return Box::pin(at_once(move || self.get_value(key, hash)));
         }
-        Ok(self.0.get(key, &options))
+        Box::pin(at_once(move || self.get_more(key, &options)))
     }
 
-    async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
-        if value.len() > MAX_AT_ONCE {
-            return Box::pin(self.set_slowly(key, value, options)).await;
+    fn set_opts<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        key: &'life1 str,
+        mut value: Bytes,
+        options: SetOptions,
+    ) -> BoxFuture<'async_trait, Result<SetOutcome>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        if value.len() > MAX_AT_ONCE || matches!(options.condition, Condition::Matches(_)) {
+            return Box::pin(self.set_slowly(key, value, options));
         }
-        self.check("set", key)?;
-        let value = own(value);
-        match self.0.set(key, &value, &options) {
-            Ok(Applied::Yes) => Ok(SetOutcome::Applied),
-            Ok(Applied::No) => Ok(SetOutcome::ConditionNotMet),
-            Ok(Applied::Undecided(_)) => Box::pin(self.set_slowly(key, value, options)).await,
-            Err(error) => Err(self.key_error("set", key, error)),
-        }
+        let hash = self.0.hash(key);
+        let work = move || self.set_now(key, hash, std::mem::take(&mut value), &options);
+        Box::pin(at_once(work))
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
@@ -208,7 +259,7 @@ impl Store for MemoryStore {
         let mut pace = Pace::default();
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            values.push(Ok(self.0.value(key)));
+            values.push(Ok(self.0.value(key, self.0.hash(key))));
             pace.did(1).await;
         }
         Ok(values)

@@ -48,13 +48,44 @@ impl CoarseTime {
 }
 
 /// The operating system's clock.
+///
+/// With the feature `coarse-clock` it has the kernel's coarse reading where there is one: on Linux,
+/// which refreshes it at every timer tick.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
+
+/// In microseconds. A tick comes every 10 ms at the slowest, which leaves room for ticks that come
+/// late.
+#[cfg(all(feature = "coarse-clock", target_os = "linux"))]
+const LAG: i64 = 100_000;
 
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place where the ambient clock is read")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
+    }
+
+    #[cfg(all(feature = "coarse-clock", target_os = "linux"))]
+    fn coarse(&self) -> Option<CoarseTime> {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = clock_gettime(ClockId::RealtimeCoarse);
+        #[allow(clippy::useless_conversion, reason = "it is an i32 on some 32-bit systems")]
+        let nanos = i64::from(now.tv_nsec);
+        Some(CoarseTime::new(now.tv_sec.saturating_mul(1_000_000) + nanos / 1_000, LAG))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coarse_reading_never_outlives_a_deadline() {
+        for _ in 0..1_000 {
+            let deadline = Deadline::at(SystemClock.now());
+            let coarse = SystemClock.coarse();
+            assert!(coarse.is_none_or(|coarse| !coarse.is_surely_before(deadline)));
+        }
     }
 }
 

@@ -17,6 +17,15 @@ pub trait Codec<T>: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Corrupt`] when they stand for none.
     fn decode(&self, bytes: &Bytes) -> Result<T>;
+
+    /// As [`decode`](Self::decode), of bytes that nobody else wants: a value that is bytes can keep
+    /// them without a copy or a count of references.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn decode_owned(&self, bytes: Bytes) -> Result<T> {
+        self.decode(&bytes)
+    }
 }
 
 /// MessagePack, structs as maps with field names: compact, readable from other languages, and open
@@ -66,6 +75,10 @@ impl Codec<Bytes> for Raw {
 
     fn decode(&self, bytes: &Bytes) -> Result<Bytes> {
         Ok(bytes.clone())
+    }
+
+    fn decode_owned(&self, bytes: Bytes) -> Result<Bytes> {
+        Ok(bytes)
     }
 }
 
@@ -128,6 +141,8 @@ mod tests {
     fn raw_bytes_are_left_as_they_are() {
         let bytes = Bytes::from_static(b"\x00 text");
         assert_eq!(Codec::<Bytes>::decode(&Raw, &bytes).unwrap(), bytes);
+        assert_eq!(Codec::<Bytes>::decode_owned(&Raw, bytes.clone()).unwrap(), bytes);
+        assert_eq!(Codec::<String>::decode_owned(&Raw, bytes.clone()).unwrap(), "\x00 text");
         assert_eq!(Codec::<Vec<u8>>::decode(&Raw, &bytes).unwrap(), bytes);
         assert_eq!(Codec::<String>::decode(&Raw, &bytes).unwrap(), "\x00 text");
         assert_eq!(Codec::<Bytes>::encode(&Raw, &bytes).unwrap(), bytes);

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::Clock;
+
 /// When a value stops being live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -111,6 +113,13 @@ impl Deadline {
         micros.map_or(Self::MAX, Self::from_micros)
     }
 
+    /// The deadline that is so much later, rounded up to a microsecond, saturating.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+
     /// Microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
@@ -126,14 +135,27 @@ impl Deadline {
     /// Tells whether a key with this deadline is gone at `now`.
     #[must_use]
     pub fn is_past(self, now: DateTime<Utc>) -> bool {
-        self.to_datetime() <= now
+        // Rounded down, which tells the same of a deadline in whole microseconds.
+        self.0 <= now.timestamp_micros()
+    }
+
+    /// Tells whether a key with this deadline is gone by `clock`, whose exact time is read only where
+    /// the coarse one cannot tell.
+    #[must_use]
+    #[inline]
+    pub fn has_passed(self, clock: &(impl Clock + ?Sized)) -> bool {
+        let surely_before = clock.coarse().is_some_and(|coarse| coarse.is_surely_before(self));
+        !surely_before && self.is_past(clock.now())
     }
 
     /// How long a key with this deadline still lives at `now`: `None` when it is gone, else never
     /// zero.
     #[must_use]
     pub fn remaining(self, now: DateTime<Utc>) -> Option<Duration> {
-        (self.to_datetime() - now).to_std().ok().filter(|left| !left.is_zero())
+        let left = u64::try_from(self.0.saturating_sub(now.timestamp_micros())).ok()?;
+        let begun = Duration::from_nanos(u64::from(now.timestamp_subsec_nanos() % 1_000));
+        // Of a deadline that has passed, nothing is left to take the begun microsecond from.
+        Duration::from_micros(left).checked_sub(begun).filter(|left| !left.is_zero())
     }
 }
 
@@ -204,13 +226,48 @@ mod tests {
     }
 
     #[test]
+    fn a_later_deadline_rounds_up_and_saturates() {
+        let deadline = Deadline::from_micros(-3);
+        assert_eq!(deadline.plus(Duration::from_nanos(4_001)), Deadline::from_micros(2));
+        assert_eq!(deadline.plus(Duration::ZERO), deadline);
+        assert_eq!(deadline.plus(Duration::MAX), Deadline::MAX);
+        assert_eq!(Deadline::MAX.plus(Duration::from_nanos(1)), Deadline::MAX);
+    }
+
+    #[test]
     fn a_key_is_live_right_up_to_its_deadline() {
         let deadline = Deadline::after(at(0), Duration::from_micros(10));
         let just_before = at(9) + TimeDelta::nanoseconds(999);
         assert!(!deadline.is_past(just_before));
         assert_eq!(deadline.remaining(just_before), Some(Duration::from_nanos(1)));
+        let begun = at(9) + TimeDelta::nanoseconds(1);
+        assert_eq!(deadline.remaining(begun), Some(Duration::from_nanos(999)));
+        assert_eq!(deadline.remaining(at(-5)), Some(Duration::from_micros(15)));
         assert!(deadline.is_past(at(10)));
-        assert_eq!(deadline.remaining(at(10)), None);
+        for late in [at(10), at(10) + TimeDelta::nanoseconds(1), at(11), DateTime::<Utc>::MAX_UTC] {
+            assert_eq!(deadline.remaining(late), None);
+        }
+    }
+
+    /// Shows 1,000 µs, and 990 at the coarse reading, which may lag by 50.
+    #[derive(Debug)]
+    struct Lagging;
+
+    impl Clock for Lagging {
+        fn now(&self) -> DateTime<Utc> {
+            at(1_000)
+        }
+
+        fn coarse(&self) -> Option<crate::CoarseTime> {
+            Some(crate::CoarseTime::new(990, 50))
+        }
+    }
+
+    #[test]
+    fn near_a_deadline_the_exact_clock_tells() {
+        for (micros, passed) in [(-5, true), (1_000, true), (1_001, false), (1_041, false)] {
+            assert_eq!(Deadline::from_micros(micros).has_passed(&Lagging), passed, "{micros}");
+        }
     }
 
     #[test]

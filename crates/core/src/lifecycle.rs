@@ -53,7 +53,12 @@ impl Lifecycle {
 
     /// Tells whether this handle, or one above it, was closed.
     #[must_use]
+    #[inline]
     pub fn is_closed(&self) -> bool {
+        self.0.closed.load(SeqCst) || self.0.parent.as_ref().is_some_and(Self::is_closed_above)
+    }
+
+    fn is_closed_above(&self) -> bool {
         self.chain().any(|node| node.closed.load(SeqCst))
     }
 
@@ -61,6 +66,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`ErrorKind::Closed`].
+    #[inline]
     pub fn check(&self) -> Result<()> {
         if self.is_closed() { Err(ErrorKind::Closed.into()) } else { Ok(()) }
     }

@@ -8,7 +8,8 @@ use crate::run::Result;
 const CORE: &[&str] =
     &["async-trait", "bytes", "chrono", "futures-core", "rmp", "rmp-serde", "serde", "thiserror"];
 /// What the core may have behind a feature: the import, and the one feature that may ask for it.
-const CORE_OPTIONAL: &[(&str, &str)] = &[("serde_json", "json"), ("tokio", "test-util")];
+const CORE_OPTIONAL: &[(&str, &str)] =
+    &[("rustix", "coarse-clock"), ("serde_json", "json"), ("tokio", "test-util")];
 /// What the command alone knows.
 const COMMAND_ONLY: &[&str] =
     &["clap", "clap_complete", "env_logger", "indicatif", "tracing-subscriber"];
