@@ -9,7 +9,8 @@ use crate::chance::{self, Owner};
 use crate::distributed::{Coordination, Places, name};
 use crate::flight::Guarded;
 use crate::lease::{Attempt, Lease, abandon};
-use crate::space::{Inner, Route};
+use crate::route::Route;
+use crate::space::Inner;
 use crate::{CacheError, CacheResult};
 
 /// How often an error of the store is taken for one that goes by.
@@ -59,7 +60,7 @@ impl Asking {
                 unsure: self.unsure,
             };
             // Carried through, and given back, when the caller goes away.
-            match Guarded::new(attempt.make()).await {
+            match Guarded::new(Box::pin(attempt.make())).await {
                 Ok(Some(lease)) => {
                     self.unsure = false;
                     return Ok(lease);

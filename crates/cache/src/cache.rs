@@ -1,15 +1,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use larder_core::{Codec, Error, ErrorKind, Expiry, MessagePack, Namespace};
+use larder_core::{Codec, Error, Expiry, MessagePack};
 
 use crate::builder::{CacheBuilder, One};
 use crate::envelope::Envelope;
 use crate::placeholder::Placeholder;
+use crate::reading::Reading;
+use crate::route::{Route, RouteRef};
 use crate::slot::Range;
-use crate::space::Route;
+use crate::view::View;
 use crate::write::Locked;
 use crate::{
     CacheError, CacheItem, CacheResult, CacheScope, CacheSpace, CacheStoreHandle, SetValue,
@@ -41,31 +43,11 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Cache<V> {
-    pub(crate) space: CacheSpace,
-    pub(crate) codec: Arc<dyn Codec<V>>,
-    pub(crate) tag: u64,
-    pub(crate) wait: Option<Duration>,
-    /// In place of the space's default expiry.
-    pub(crate) expiry: Option<Expiry>,
-    scope: CacheScope,
-    nested: Vec<Arc<str>>,
-    /// The route of a scope that is the same everywhere, as of the last opening of the store.
-    route: RwLock<Option<Arc<Route>>>,
-}
+pub struct Cache<V>(pub(crate) Arc<View<V>>);
 
 impl<V: 'static> Cache<V> {
     pub(crate) fn new(space: CacheSpace, codec: Arc<dyn Codec<V>>, tag: u64) -> Self {
-        Self {
-            wait: space.0.config.hard_timeout,
-            space,
-            codec,
-            tag,
-            expiry: None,
-            scope: CacheScope::Global,
-            nested: Vec::new(),
-            route: RwLock::default(),
-        }
+        Self(Arc::new(View::new(space, codec, tag)))
     }
 
     /// Sets up a cache with a space of its own.
@@ -79,13 +61,13 @@ impl<V: 'static> Cache<V> {
     /// The space that this is a view of.
     #[must_use]
     pub fn space(&self) -> &CacheSpace {
-        &self.space
+        &self.0.space
     }
 
     /// The same cache in another scope, out of all nested ones (`Z1`).
     #[must_use]
     pub fn scoped(&self, scope: CacheScope) -> Self {
-        Self { scope, nested: Vec::new(), route: RwLock::default(), ..self.clone() }
+        Self(Arc::new(self.0.at(scope, Vec::new())))
     }
 
     /// The same cache in a scope nested in this one (`Z2`).
@@ -93,45 +75,27 @@ impl<V: 'static> Cache<V> {
     /// A name that no namespace can have, such as an empty one, is refused by the calls that use it.
     #[must_use]
     pub fn with_scope(&self, name: &str) -> Self {
-        let mut nested = self.nested.clone();
+        let mut nested = self.0.nested.clone();
         nested.push(name.into());
-        Self { nested, route: RwLock::default(), ..self.clone() }
+        Self(Arc::new(self.0.at(self.0.scope.clone(), nested)))
     }
 
     /// The same cache, whose values have another expiry unless they are given one.
     #[must_use]
     pub fn with_default_ttl(&self, expiry: impl Into<Expiry>) -> Self {
-        Self { expiry: Some(expiry.into()), ..self.clone() }
+        Self(Arc::new(View { expiry: Some(expiry.into()), ..self.0.again() }))
     }
 
     /// The same cache, whose callers wait for loads and pending values so long at most and then get
     /// `TimedOut`; the load goes on (`F4`).
     #[must_use]
     pub fn wait_at_most(&self, duration: Duration) -> Self {
-        Self { wait: Some(duration), ..self.clone() }
+        Self(Arc::new(View { wait: Some(duration), ..self.0.again() }))
     }
 
-    pub(crate) fn route(&self) -> CacheResult<Arc<Route>> {
-        let inner = &self.space.0;
-        inner.check_open()?;
-        if !self.scope.is_fixed() {
-            return self.make_route();
-        }
-        let route = self.route.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(route) = &*route
-            && route.generation == inner.generation()
-        {
-            return Ok(Arc::clone(route));
-        }
-        drop(route);
-        let route = self.make_route()?;
-        *self.route.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&route));
-        Ok(route)
-    }
-
-    fn make_route(&self) -> CacheResult<Arc<Route>> {
-        let scope = Namespace::from_segments(self.scope.path()?)?.join_all(&self.nested)?;
-        self.space.0.route(scope)
+    #[inline]
+    pub(crate) fn route(&self) -> CacheResult<RouteRef<'_>> {
+        self.0.route()
     }
 
     /// Reads an entry; `None` when it is missing, expired, or no entry of this cache's type (`V2`).
@@ -140,10 +104,13 @@ impl<V: 'static> Cache<V> {
     ///
     /// # Errors
     /// The store's.
-    pub async fn get(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
-        let route = self.route()?;
-        let envelope = self.find(&route, key).await?;
-        Ok(envelope.map(|envelope| self.item(envelope)))
+    pub fn get<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> impl Future<Output = CacheResult<Option<CacheItem<V>>>> + Send + use<'a, V> {
+        Reading::new(self, key, |cache: &Self, route: &Route, key: &str, fetched| {
+            Ok(cache.live(route, key, fetched)?.map(|envelope| cache.item(envelope)))
+        })
     }
 
     /// As [`get`](Self::get), and gives the error where an entry is there and cannot be decoded.
@@ -151,9 +118,9 @@ impl<V: 'static> Cache<V> {
     /// # Errors
     /// `Corrupt` for an entry that is damaged, or of another version, type or codec.
     pub async fn get_strict(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
-        let inner = &self.space.0;
+        let inner = self.inner();
         let route = self.route()?;
-        let Some(bytes) = inner.fetch(&*route.store, key).await? else {
+        let Some(bytes) = inner.fetch(&route, key)?.await? else {
             inner.counters.misses.add();
             return Ok(None);
         };
@@ -163,9 +130,9 @@ impl<V: 'static> Cache<V> {
         }
         let name = |error: Error| error.with_operation("get").with_key(key);
         let envelope = Envelope::decode(bytes).map_err(name)?;
-        envelope.check_tag(self.tag).map_err(name)?;
-        self.codec.decode(&envelope.payload).map_err(name)?;
-        let live = envelope.head.is_live(inner.now());
+        envelope.check_tag(self.0.tag).map_err(name)?;
+        self.0.lens.codec.decode(&envelope.payload).map_err(name)?;
+        let live = inner.is_live(&envelope.head);
         inner.counters.count_read(live);
         Ok(live.then(|| self.item(envelope)))
     }
@@ -174,9 +141,11 @@ impl<V: 'static> Cache<V> {
     ///
     /// # Errors
     /// The store's.
-    pub async fn get_value(&self, key: &str) -> CacheResult<Option<V>> {
-        let route = self.route()?;
-        Ok(self.find_value(&route, key).await?)
+    pub fn get_value<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> impl Future<Output = CacheResult<Option<V>>> + Send + use<'a, V> {
+        Reading::new(self, key, Self::value)
     }
 
     /// Reads a value, or gives `default` (`V4`).
@@ -199,7 +168,7 @@ impl<V: 'static> Cache<V> {
     ///
     /// It overtakes a load of the same key, whose callers get this value (`F2`).
     pub fn set<'a>(&'a self, key: &'a str, value: &V) -> SetValue<'a, V> {
-        SetValue::new(self, key, self.codec.encode(value))
+        SetValue::new(self, key, self.0.lens.codec.encode(value))
     }
 
     /// Deletes an entry, and gives its value if it was live: to one of several who do so at once
@@ -209,8 +178,8 @@ impl<V: 'static> Cache<V> {
     /// The store's.
     pub async fn delete(&self, key: &str) -> CacheResult<Option<V>> {
         let route = self.route()?;
-        let envelope = self.space.0.locked(&route, key, Locked::delete).await?;
-        Ok(envelope.and_then(|envelope| self.decode(&envelope).ok()))
+        let envelope = self.inner().locked(&route, key, Locked::delete).await?;
+        Ok(envelope.and_then(|envelope| self.decode(envelope).ok()))
     }
 
     /// Deletes entries, and tells whether all of them existed: true for no key at all, and a key
@@ -227,8 +196,8 @@ impl<V: 'static> Cache<V> {
         let keys: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();
         let mut all = true;
         for key in keys {
-            let envelope = self.space.0.locked(&route, key, Locked::delete).await?;
-            all &= envelope.is_some_and(|envelope| envelope.check_tag(self.tag).is_ok());
+            let envelope = self.inner().locked(&route, key, Locked::delete).await?;
+            all &= envelope.is_some_and(|envelope| envelope.check_tag(self.0.tag).is_ok());
         }
         Ok(all)
     }
@@ -246,13 +215,12 @@ impl<V: 'static> Cache<V> {
         key: &str,
         expiry: impl Into<Option<Expiry>>,
     ) -> CacheResult<V> {
-        let (route, expiry, tag) = (self.route()?, expiry.into().or(self.expiry), self.tag);
+        let (route, expiry, tag) = (self.route()?, expiry.into().or(self.0.expiry), self.0.tag);
         let envelope = self
-            .space
-            .0
+            .inner()
             .locked(&route, key, async move |locked| locked.update_expiry(expiry, tag).await)
             .await?;
-        self.decode(&envelope).map_err(|_| CacheError::NotFound)
+        self.decode(envelope).map_err(|_| CacheError::NotFound)
     }
 
     /// Deletes the entries of this scope whose keys begin with `prefix`, without those of nested
@@ -265,7 +233,7 @@ impl<V: 'static> Cache<V> {
     pub async fn remove_starting_with(&self, prefix: &str) -> CacheResult<u64> {
         let route = self.route()?;
         let range = Range { scope: route.scope.clone(), prefix: Some(prefix.into()) };
-        self.space.0.remove_range(&route, range, true).await
+        self.inner().remove_range(&route, range, true).await
     }
 
     /// Deletes the entries of this scope and of all scopes nested in it, and nothing else (`Z2`).
@@ -291,99 +259,22 @@ impl<V: 'static> Cache<V> {
     async fn clear_range(&self, include_pending: bool) -> CacheResult<()> {
         let route = self.route()?;
         let range = Range { scope: route.scope.clone(), prefix: None };
-        self.space.0.remove_range(&route, range, include_pending).await.map(|_| ())
-    }
-
-    /// A live entry of this type, counted as a hit or a miss.
-    pub(crate) async fn find(&self, route: &Route, key: &str) -> Result<Option<Envelope>, Error> {
-        let inner = &self.space.0;
-        let found = self.read(route, key).await?;
-        let live = found.filter(|envelope| envelope.head.is_live(inner.now()));
-        if live.is_some() {
-            inner.policies.touch(&route.scope, key);
-        }
-        inner.counters.count_read(live.is_some());
-        Ok(live)
-    }
-
-    /// An entry of this type, live or not; what cannot be decoded is counted.
-    pub(crate) async fn read(&self, route: &Route, key: &str) -> Result<Option<Envelope>, Error> {
-        match self.space.0.fetch(&*route.store, key).await {
-            Ok(found) => Ok(found.and_then(|bytes| self.accept_any(bytes))),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.count_undecodable(&error);
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A live value of this type, counted as a hit or a miss.
-    pub(crate) async fn find_value(&self, route: &Route, key: &str) -> Result<Option<V>, Error> {
-        let envelope = self.find(route, key).await?;
-        Ok(envelope.and_then(|envelope| self.decode(&envelope).ok()))
-    }
-
-    /// The live entry of this type that `bytes` hold.
-    pub(crate) fn accept(&self, bytes: larder_core::Bytes) -> Option<Envelope> {
-        let now = self.space.0.now();
-        self.accept_any(bytes).filter(|envelope| envelope.head.is_live(now))
-    }
-
-    fn accept_any(&self, bytes: larder_core::Bytes) -> Option<Envelope> {
-        if Placeholder::is(&bytes) {
-            return None;
-        }
-        let checked = Envelope::decode(bytes).and_then(|envelope| {
-            envelope.check_tag(self.tag)?;
-            Ok(envelope)
-        });
-        checked.inspect_err(|error| self.count_undecodable(error)).ok()
-    }
-
-    pub(crate) fn decode(&self, envelope: &Envelope) -> CacheResult<V> {
-        let value =
-            envelope.check_tag(self.tag).and_then(|()| self.codec.decode(&envelope.payload));
-        value.map_err(|error| {
-            self.count_undecodable(&error);
-            error.into()
-        })
-    }
-
-    #[cold]
-    fn count_undecodable(&self, error: &Error) {
-        self.space.0.counters.undecodable.add();
-        crate::event!(warn, reason = error.message(), "cache entry cannot be decoded");
-        let _ = error;
-    }
-
-    pub(crate) fn item(&self, envelope: Envelope) -> CacheItem<V> {
-        CacheItem::new(envelope, &self.codec, &self.space.0.config.clock)
+        self.inner().remove_range(&route, range, include_pending).await.map(|_| ())
     }
 }
 
 impl<V> Clone for Cache<V> {
     fn clone(&self) -> Self {
-        let route = self.route.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Self {
-            space: self.space.clone(),
-            codec: Arc::clone(&self.codec),
-            tag: self.tag,
-            wait: self.wait,
-            expiry: self.expiry,
-            scope: self.scope.clone(),
-            nested: self.nested.clone(),
-            route: RwLock::new(route),
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<V> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("space", &self.space)
-            .field("scope", &self.scope)
-            .field("nested", &self.nested)
+            .field("space", &self.0.space)
+            .field("scope", &self.0.scope)
+            .field("nested", &self.0.nested)
             .finish_non_exhaustive()
     }
 }

@@ -17,7 +17,7 @@ impl Locked {
         match self.take_out().await {
             Ok(old) => {
                 self.slot.overtake(Overtake::Removed);
-                self.inner.policies.forget(&self.slot.scope, &self.slot.key);
+                self.inner.policies.forget(&self.slot.id);
                 Ok(old.filter(|old| old.head.is_live(now)))
             }
             Err(error) => {
@@ -41,7 +41,7 @@ impl Locked {
                 return Ok(None);
             }
             let options = DeleteOptions::default().with_condition(condition);
-            let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
+            let outcome = self.route.store.delete_opts(&self.slot.id.key, options).await;
             if self.inner.settle(outcome)? {
                 return Ok(record.and_then(|bytes| Envelope::decode(bytes).ok()));
             }
@@ -98,12 +98,12 @@ impl Locked {
             Resolved::At(deadline) => Some(deadline),
             Resolved::Gone => {
                 let options = DeleteOptions::default().with_condition(condition.clone());
-                let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
+                let outcome = self.route.store.delete_opts(&self.slot.id.key, options).await;
                 self.slot.overtake(Overtake::Removed);
                 if !self.inner.settle(outcome)? && condition != Condition::Any {
                     return Ok(None);
                 }
-                self.inner.policies.forget(&self.slot.scope, &self.slot.key);
+                self.inner.policies.forget(&self.slot.id);
                 return Ok(Some(envelope));
             }
         };
@@ -118,8 +118,8 @@ impl Locked {
                 return Err(error.into());
             }
         }
-        self.inner.policies.set_expiry(&self.slot.scope, &self.slot.key, deadline);
-        self.inner.table.count_fill(&self.slot.key);
+        self.inner.policies.set_expiry(&self.slot.id, deadline);
+        self.inner.table.count_fill(&self.slot.id);
         Ok(Some(envelope))
     }
 }

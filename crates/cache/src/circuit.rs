@@ -19,11 +19,16 @@ impl Circuit {
     }
 
     /// Refuses a call while open; once the time is over, one caller at a time tries again.
+    #[inline]
     pub(crate) fn check(&self, clock: &dyn Clock) -> Result<(), Error> {
-        let until = self.open_until.load(SeqCst);
-        if until == 0 {
-            return Ok(());
+        match self.open_until.load(SeqCst) {
+            0 => Ok(()),
+            until => self.check_open(until, clock),
         }
+    }
+
+    #[cold]
+    fn check_open(&self, until: i64, clock: &dyn Clock) -> Result<(), Error> {
         let now = clock.now();
         if !Deadline::from_micros(until).is_past(now) {
             return Err(Error::new(ErrorKind::Unavailable, "the store failed again and again"));
@@ -35,6 +40,7 @@ impl Circuit {
         }
     }
 
+    #[inline]
     pub(crate) fn succeeded(&self) {
         if self.failures.load(SeqCst) != 0 {
             self.failures.store(0, SeqCst);

@@ -19,7 +19,8 @@ use crate::circuit::is_trouble;
 use crate::compare::{delete_if, holding, replace_if};
 use crate::distributed::{Coordination, name};
 use crate::placeholder::Placeholder;
-use crate::space::{Inner, Route};
+use crate::route::Route;
+use crate::space::Inner;
 
 /// How often an answer that was lost is asked for again.
 const ERRORS: usize = 3;

@@ -2,12 +2,16 @@ use std::time::Duration;
 
 use bytes::Buf;
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{Bytes, Deadline, Error, ErrorKind};
+use larder_core::{Bytes, Clock, Deadline, Error, ErrorKind};
 
 /// Two bytes that no MessagePack or JSON text begins with, and the version of the layout.
 const MAGIC: [u8; 3] = [0xC1, b'L', 1];
-/// Magic, flags, type tag, weight, modified, expiry.
-const HEAD: usize = 3 + 1 + 8 + 8 + 8 + 8;
+/// After the magic and the flags: where type tag, weight, modified and expiry are, and the value.
+const TAG: usize = 4;
+const WEIGHT: usize = TAG + 8;
+const MODIFIED: usize = WEIGHT + 8;
+const EXPIRES: usize = MODIFIED + 8;
+const HEAD: usize = EXPIRES + 8;
 /// Flag: the moment until which the entry is pinned follows the head.
 const PINNED: u8 = 1;
 /// Flag: the expiry was asked for by name, so that a pin does not outlive it.
@@ -50,9 +54,15 @@ impl Head {
         self.served_until().is_none_or(|deadline| !deadline.is_past(now))
     }
 
+    /// Tells the same of now, by the coarse reading of the clock where that is enough.
+    #[inline]
+    pub(crate) fn is_live_by(&self, clock: &dyn Clock) -> bool {
+        self.served_until().is_none_or(|deadline| !deadline.has_passed(clock))
+    }
+
     /// When the store may forget the entry: so long after it is last served.
     pub(crate) fn kept_until(&self, retain: Duration) -> Option<Deadline> {
-        self.served_until().map(|deadline| Deadline::after(deadline.to_datetime(), retain))
+        self.served_until().map(|deadline| deadline.plus(retain))
     }
 }
 
@@ -61,6 +71,12 @@ impl Head {
 pub(crate) struct Envelope {
     pub(crate) head: Head,
     pub(crate) payload: Bytes,
+}
+
+/// What the head of an ordinary entry tells a reader.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plain {
+    pub(crate) expires: Option<Deadline>,
 }
 
 impl Envelope {
@@ -91,8 +107,8 @@ impl Envelope {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] for bytes that this version of the cache never writes.
+    #[inline]
     pub(crate) fn decode(mut bytes: Bytes) -> Result<Self, Error> {
-        let corrupt = |message| Error::new(ErrorKind::Corrupt, message);
         let Some((fixed, rest)) = bytes.split_first_chunk::<HEAD>() else {
             return Err(corrupt("too short for a cache entry"));
         };
@@ -100,37 +116,39 @@ impl Envelope {
             return Err(corrupt("no cache entry, or one of another version"));
         }
         let flags = fixed[3];
+        let further = if flags & (PINNED | FENCED) == 0 {
+            Further::default()
+        } else {
+            Further::decode(flags, rest)?
+        };
         if flags & !(PINNED | EXPLICIT | FENCED) != 0 {
             return Err(corrupt("a cache entry with unknown flags"));
         }
-        let mut rest = rest;
-        let mut further = |flag: u8| {
-            if flags & flag == 0 {
-                return Ok(None);
-            }
-            let Some((field, after)) = rest.split_first_chunk::<8>() else {
-                return Err(corrupt("too short for what its flags say"));
-            };
-            rest = after;
-            Ok(Some(*field))
-        };
-        let pinned_until = further(PINNED)?;
-        let fence = further(FENCED)?;
-        let start =
-            fixed.len() + 8 * (usize::from(pinned_until.is_some()) + usize::from(fence.is_some()));
-        let expires = i64::from_le_bytes(field(fixed, 28));
         let head = Head {
-            tag: u64::from_le_bytes(field(fixed, 4)),
-            weight: u64::from_le_bytes(field(fixed, 12)),
-            modified: i64::from_le_bytes(field(fixed, 20)),
-            expires: (expires != NEVER).then(|| Deadline::from_micros(expires)),
-            pinned_until: pinned_until
-                .map(|until| Deadline::from_micros(i64::from_le_bytes(until))),
+            tag: number(fixed, TAG),
+            weight: number(fixed, WEIGHT),
+            modified: number(fixed, MODIFIED).cast_signed(),
+            expires: deadline(number(fixed, EXPIRES)),
+            pinned_until: further.pinned_until,
             explicit_expiry: flags & EXPLICIT != 0,
-            fence: fence.map(u64::from_le_bytes),
+            fence: further.fence,
         };
-        bytes.advance(start);
+        bytes.advance(HEAD + further.len);
         Ok(Self { head, payload: bytes })
+    }
+
+    /// Takes the head off an entry of the type that `tag` stands for and gives what it tells, if the
+    /// head tells nothing else that matters to a reader; leaves all other bytes as they are.
+    #[inline]
+    pub(crate) fn skip_plain_head(bytes: &mut Bytes, tag: u64) -> Option<Plain> {
+        let fixed = bytes.first_chunk::<HEAD>()?;
+        let plain = fixed[..3] == MAGIC && fixed[3] & !EXPLICIT == 0;
+        if !plain || number(fixed, TAG) != tag {
+            return None;
+        }
+        let expires = deadline(number(fixed, EXPIRES));
+        bytes.advance(HEAD);
+        Some(Plain { expires })
     }
 
     /// The payload, if it is of the type that `tag` stands for.
@@ -146,10 +164,49 @@ impl Envelope {
     }
 }
 
-fn field(head: &[u8; HEAD], at: usize) -> [u8; 8] {
-    let mut field = [0; 8];
-    field.copy_from_slice(&head[at..at + 8]);
-    field
+/// What some flags put between the head and the value.
+#[derive(Default)]
+struct Further {
+    pinned_until: Option<Deadline>,
+    fence: Option<u64>,
+    len: usize,
+}
+
+impl Further {
+    fn decode(flags: u8, bytes: &[u8]) -> Result<Self, Error> {
+        let mut rest = bytes;
+        let mut next = |flag: u8| {
+            if flags & flag == 0 {
+                return Ok(None);
+            }
+            let Some((number, after)) = rest.split_first_chunk::<8>() else {
+                return Err(corrupt("too short for what its flags say"));
+            };
+            rest = after;
+            Ok(Some(u64::from_le_bytes(*number)))
+        };
+        let pinned_until = next(PINNED)?;
+        let fence = next(FENCED)?;
+        let pinned_until = pinned_until.map(|until| Deadline::from_micros(until.cast_signed()));
+        Ok(Self { pinned_until, fence, len: bytes.len() - rest.len() })
+    }
+}
+
+#[cold]
+fn corrupt(message: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// The number at one of the head's places.
+#[inline]
+fn number(head: &[u8; HEAD], at: usize) -> u64 {
+    head[at..].first_chunk().map_or(0, |number| u64::from_le_bytes(*number))
+}
+
+#[inline]
+fn deadline(expires: u64) -> Option<Deadline> {
+    let expires = expires.cast_signed();
+    (expires != NEVER).then(|| Deadline::from_micros(expires))
 }
 
 /// The tag of a type: FNV-1a over the names given, the same in every process and release.
@@ -187,6 +244,13 @@ mod tests {
                     let read = Envelope::decode(envelope.encode()).unwrap();
                     assert_eq!(read.head, head);
                     assert_eq!(read.payload, envelope.payload);
+                    let mut bytes = envelope.encode();
+                    assert_eq!(Envelope::skip_plain_head(&mut bytes, head.tag + 1), None);
+                    let skipped = Envelope::skip_plain_head(&mut bytes, head.tag);
+                    let plain = pinned_until.is_none() && fence.is_none();
+                    assert_eq!(skipped, plain.then_some(Plain { expires }));
+                    let left = if plain { envelope.payload } else { envelope.encode() };
+                    assert_eq!(bytes, left);
                 }
             }
         }
@@ -199,6 +263,7 @@ mod tests {
         for len in 0..bytes.len() {
             let error = Envelope::decode(bytes.slice(..len)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(Envelope::skip_plain_head(&mut bytes.slice(..len), 7).is_none());
         }
         for at in 0..3 {
             let mut other = bytes.to_vec();

@@ -8,8 +8,10 @@ use crate::circuit::is_trouble;
 use crate::claim::Accept;
 use crate::envelope::Envelope;
 use crate::error::LoadFailure;
+use crate::get_or_load::{GetOrLoad, Infallibly};
+use crate::hash;
 use crate::load::{Fresh, Load, Miss};
-use crate::space::Route;
+use crate::route::{Route, RouteRef};
 use crate::stale::Found;
 use crate::write::Write;
 use crate::{Cache, CacheError, CacheResult, LoadError, Loaded};
@@ -50,20 +52,21 @@ impl<V: Send + 'static> Cache<V> {
     ///
     /// # Errors
     /// As [`get_or_try_set_with`](Self::get_or_try_set_with).
-    pub async fn get_or_set_with<F, Fut, L>(&self, key: &str, loader: F) -> CacheResult<V>
+    pub fn get_or_set_with<'a, F, Fut, L>(
+        &'a self,
+        key: &'a str,
+        loader: F,
+    ) -> impl Future<Output = CacheResult<V>> + Send + use<'a, V, F, Fut, L>
     where
         F: FnOnce(Arc<str>) -> Fut + Send + 'static,
         Fut: Future<Output = L> + Send + 'static,
-        L: Into<Loaded<V>>,
+        L: Into<Loaded<V>> + 'a,
     {
         let loader = move |key| {
             let future = loader(key);
             async move { Ok::<L, Infallible>(future.await) }
         };
-        self.get_or_try_set_with(key, loader).await.map_err(|error| match error {
-            LoadError::Load(never) => match *never {},
-            LoadError::Cache(error) => error,
-        })
+        Infallibly(GetOrLoad::new(self, key, loader))
     }
 
     /// Gives the value of a key, or loads and stores it, where loading may fail.
@@ -103,10 +106,27 @@ impl<V: Send + 'static> Cache<V> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn get_or_try_set_with<F, Fut, L, E>(
+    pub fn get_or_try_set_with<'a, F, Fut, L, E>(
+        &'a self,
+        key: &'a str,
+        loader: F,
+    ) -> impl Future<Output = Result<V, LoadError<E>>> + Send + use<'a, V, F, Fut, L, E>
+    where
+        F: FnOnce(Arc<str>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<L, E>> + Send + 'static,
+        L: Into<Loaded<V>> + 'a,
+        E: Send + Sync + 'static,
+    {
+        GetOrLoad::new(self, key, loader)
+    }
+
+    /// What follows where the value was not there at the first look, which gave `found`.
+    pub(crate) async fn load_missing<F, Fut, L, E>(
         &self,
         key: &str,
         loader: F,
+        mut fills: u64,
+        mut found: CacheResult<Found<V>>,
     ) -> Result<V, LoadError<E>>
     where
         F: FnOnce(Arc<str>) -> Fut + Send + 'static,
@@ -114,31 +134,31 @@ impl<V: Send + 'static> Cache<V> {
         L: Into<Loaded<V>>,
         E: Send + Sync + 'static,
     {
-        let inner = &self.space.0;
-        let route = self.route()?;
+        let inner = self.inner();
         let mut loader = Some(loader);
-        let mut undecodable = CacheError::NotFound;
-        for _ in 0..ATTEMPTS {
-            let fills = inner.table.fills(key);
-            let (stale, store_failed) = match self.find_or_stale(&route, key).await {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (stale, store_failed) = match found {
                 Ok(Found::Live(value)) => return Ok(value),
                 Ok(Found::Stale(value)) => (Some(value), false),
                 Ok(Found::Missing) => (None, false),
-                Err(error)
+                Err(CacheError::Store(error))
                     if is_trouble(error.kind())
                         && inner.config.when_store_fails == StoreFailure::LoadDirectly =>
                 {
                     (None, true)
                 }
-                Err(error) => return Err(CacheError::from(error).into()),
+                Err(error) => return Err(error.into()),
             };
+            let route = self.route()?;
             let accept = inner.coordination.is_some().then(|| self.acceptance());
             let refresh = stale.is_some();
-            let miss = Miss { fills, store_failed, tag: self.tag, refresh, accept };
+            let miss = Miss { fills, store_failed, tag: self.0.tag, refresh, accept };
             let make = |look_first| self.make_load(&route, key, loader.take(), look_first);
             let waiter = inner.load(&route, key, miss, make);
             let bytes = match (waiter, stale) {
-                (Ok(waiter), None) => waiter.wait(self.wait).await?,
+                (Ok(waiter), None) => waiter.wait(self.0.wait).await?,
                 (Ok(waiter), Some(stale)) => {
                     let fresh = self.within_soft_timeout(waiter).await;
                     return Ok(fresh.unwrap_or_else(|| self.serve_stale(stale)));
@@ -147,17 +167,16 @@ impl<V: Send + 'static> Cache<V> {
                 (Err(CacheError::Load(_)), Some(stale)) => return Ok(self.serve_stale(stale)),
                 (Err(error), _) => return Err(error.into()),
             };
-            match Envelope::decode(bytes).map_err(CacheError::from).and_then(|it| self.decode(&it))
-            {
+            let envelope = Envelope::decode(bytes).map_err(CacheError::from);
+            match envelope.and_then(|envelope| self.decode(envelope)) {
                 Ok(value) => return Ok(value),
                 // Someone else's flight, for another type: look again, and load with our own.
-                Err(error) => undecodable = error,
+                Err(error) if loader.is_none() || attempts == ATTEMPTS => return Err(error.into()),
+                Err(_) => {}
             }
-            if loader.is_none() {
-                break;
-            }
+            fills = inner.table.fills(hash::of_key(key));
+            found = self.look(key).await;
         }
-        Err(undecodable.into())
     }
 
     /// Tells, without counting it, whether what is stored is a live value of this type.
@@ -166,9 +185,9 @@ impl<V: Send + 'static> Cache<V> {
         Arc::new(move |bytes| {
             let envelope = Envelope::decode(bytes.clone());
             envelope.is_ok_and(|envelope| {
-                envelope.head.is_live(cache.space.0.now())
-                    && envelope.check_tag(cache.tag).is_ok()
-                    && cache.codec.decode(&envelope.payload).is_ok()
+                cache.inner().is_live(&envelope.head)
+                    && envelope.check_tag(cache.0.tag).is_ok()
+                    && cache.0.lens.codec.decode(&envelope.payload).is_ok()
             })
         })
     }
@@ -189,9 +208,10 @@ impl<V: Send + 'static> Cache<V> {
         let (cache, route, key) = (self.clone(), Arc::clone(route), Arc::<str>::from(key));
         Box::pin(async move {
             if look_first
-                && let Ok(Some(bytes)) = cache.space.0.fetch(&*route.store, &key).await
+                && let Ok(fetch) = cache.inner().fetch(&RouteRef::Kept(&route), &key)
+                && let Ok(Some(bytes)) = fetch.await
                 && let Some(envelope) = cache.accept(bytes.clone())
-                && cache.decode(&envelope).is_ok()
+                && cache.decode(envelope).is_ok()
             {
                 return Ok(Fresh::Stored(bytes));
             }
@@ -201,13 +221,13 @@ impl<V: Send + 'static> Cache<V> {
                 Ok(fresh) => fresh.into(),
                 Err(error) => return Err(CacheError::Load(LoadFailure::of(error))),
             };
-            let payload = cache.codec.encode(&fresh.value);
+            let payload = cache.0.lens.codec.encode(&fresh.value);
             let payload = payload.map_err(|error| error.with_operation("set").with_key(&key))?;
             let write = Write {
                 payload,
-                tag: cache.tag,
+                tag: cache.0.tag,
                 modified: None,
-                expiry: fresh.expiry.or(cache.expiry),
+                expiry: fresh.expiry.or(cache.0.expiry),
                 jitter: true,
                 pin: false,
                 weight: None,

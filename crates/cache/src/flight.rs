@@ -1,18 +1,17 @@
 //! One load, or one pending value, and those who wait for it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use larder_core::{BoxFuture, Bytes, Namespace};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::CacheError;
-use crate::slot::Waiter;
+use crate::{CacheError, CacheResult};
 
 /// How a flight ended.
 #[derive(Debug, Clone)]
@@ -32,6 +31,8 @@ pub(crate) struct Flight {
     tag: Option<u64>,
     cancel_when_alone: bool,
     overtaken: AtomicBool,
+    /// The loader has ended.
+    loaded: AtomicBool,
     waiters: AtomicUsize,
     outcome: OnceLock<Outcome>,
     done: Notify,
@@ -44,6 +45,7 @@ impl Flight {
             tag,
             cancel_when_alone,
             overtaken: AtomicBool::new(false),
+            loaded: AtomicBool::new(false),
             waiters: AtomicUsize::new(0),
             outcome: OnceLock::new(),
             done: Notify::new(),
@@ -76,6 +78,14 @@ impl Flight {
 
     pub(crate) fn is_overtaken(&self) -> bool {
         self.overtaken.load(SeqCst)
+    }
+
+    pub(crate) fn set_loaded(&self) {
+        self.loaded.store(true, SeqCst);
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.load(SeqCst)
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -118,7 +128,7 @@ impl Flight {
         self.outcome().await;
     }
 
-    async fn outcome(&self) -> Outcome {
+    pub(crate) async fn outcome(&self) -> Outcome {
         let mut notified = pin!(self.done.notified());
         loop {
             // Registered before the look, so that no end is missed.
@@ -132,25 +142,17 @@ impl Flight {
     }
 }
 
-impl Waiter {
-    /// Waits for the end of the flight, or of the one that took its waiters over.
-    pub(crate) async fn wait(&self, at_most: Option<Duration>) -> Result<Bytes, CacheError> {
-        let end = async {
-            let mut flight = Arc::clone(&self.flight);
-            loop {
-                match flight.outcome().await {
-                    Outcome::Value(envelope) => return Ok(envelope),
-                    Outcome::Failed(error) => return Err(error),
-                    Outcome::Moved(next) => flight = next,
-                }
-            }
-        };
-        match at_most {
-            None => end.await,
-            Some(at_most) => {
-                tokio::time::timeout(at_most, end).await.unwrap_or(Err(CacheError::TimedOut))
-            }
-        }
+/// A load whose panic is its outcome.
+pub(crate) struct Caught<T>(pub(crate) BoxFuture<'static, CacheResult<T>>);
+
+impl<T> Future for Caught<T> {
+    type Output = CacheResult<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // It is not looked at again after a panic.
+        let poll = AssertUnwindSafe(|| self.0.as_mut().poll(context));
+        catch_unwind(poll)
+            .unwrap_or_else(|panic| Poll::Ready(Err(CacheError::Panicked(panic_message(&*panic)))))
     }
 }
 
@@ -170,8 +172,8 @@ pub(crate) struct Guarded<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Guarded<T> {
-    pub(crate) fn new(change: impl Future<Output = T> + Send + 'static) -> Self {
-        Self { change: Some(Box::pin(change)), runtime: None }
+    pub(crate) fn new(change: BoxFuture<'static, T>) -> Self {
+        Self { change: Some(change), runtime: None }
     }
 }
 

@@ -2,11 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_core::ExpiresIn;
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{Clock, Codec, ExpiresIn};
 
 use crate::CacheResult;
 use crate::envelope::Envelope;
+use crate::view::Lens;
 
 /// Whether a value still has life left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,17 +25,13 @@ pub enum Freshness {
 /// are told by the clock, at the moment of asking.
 pub struct CacheItem<V> {
     envelope: Envelope,
-    codec: Arc<dyn Codec<V>>,
-    clock: Arc<dyn Clock>,
+    lens: Arc<Lens<V>>,
 }
 
 impl<V> CacheItem<V> {
-    pub(crate) fn new(
-        envelope: Envelope,
-        codec: &Arc<dyn Codec<V>>,
-        clock: &Arc<dyn Clock>,
-    ) -> Self {
-        Self { envelope, codec: Arc::clone(codec), clock: Arc::clone(clock) }
+    #[inline]
+    pub(crate) fn new(envelope: Envelope, lens: &Arc<Lens<V>>) -> Self {
+        Self { envelope, lens: Arc::clone(lens) }
     }
 
     /// Decodes the value.
@@ -42,7 +39,7 @@ impl<V> CacheItem<V> {
     /// # Errors
     /// `Corrupt` when the bytes are no `V`, as after a change of the type's fields.
     pub fn value(&self) -> CacheResult<V> {
-        Ok(self.codec.decode(&self.envelope.payload)?)
+        Ok(self.lens.codec.decode(&self.envelope.payload)?)
     }
 
     /// When the value was made, to the microsecond.
@@ -55,19 +52,19 @@ impl<V> CacheItem<V> {
     /// How long ago the value was made; zero when that lies in the future.
     #[must_use]
     pub fn age(&self) -> Duration {
-        (self.clock.now() - self.modified()).to_std().unwrap_or_default()
+        (self.lens.clock.now() - self.modified()).to_std().unwrap_or_default()
     }
 
     /// How long the value still lives; `Missing` once its time is over.
     #[must_use]
     pub fn expires_in(&self) -> ExpiresIn {
-        ExpiresIn::until(self.envelope.head.served_until(), self.clock.now())
+        ExpiresIn::until(self.envelope.head.served_until(), self.lens.clock.now())
     }
 
     /// Whether the value still has life left.
     #[must_use]
     pub fn freshness(&self) -> Freshness {
-        if self.envelope.head.is_live(self.clock.now()) {
+        if self.envelope.head.is_live_by(&*self.lens.clock) {
             Freshness::Fresh
         } else {
             Freshness::Stale
@@ -77,7 +74,7 @@ impl<V> CacheItem<V> {
     /// Whether the entry was pinned.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
-        self.envelope.head.is_pinned(self.clock.now())
+        self.envelope.head.is_pinned(self.lens.clock.now())
     }
 
     /// The weight that it was set with.
@@ -89,7 +86,7 @@ impl<V> CacheItem<V> {
 
 impl<V> Clone for CacheItem<V> {
     fn clone(&self) -> Self {
-        Self::new(self.envelope.clone(), &self.codec, &self.clock)
+        Self::new(self.envelope.clone(), &self.lens)
     }
 }
 

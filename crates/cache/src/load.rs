@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_core::{BoxFuture, Bytes, Deadline, Expiry};
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
 
 use crate::builder::StoreFailure;
-use crate::claim::{Accept, Claim, Claimed};
-use crate::error::LoadFailure;
-use crate::flight::{Chain, Flight, LOADING, Outcome, panic_message};
+use crate::claim::{Accept, Claim};
+use crate::flight::{Caught, Chain, Flight, LOADING, Outcome};
 use crate::read::Budget;
+use crate::route::{Route, RouteRef};
 use crate::scope::ScopeContext;
-use crate::slot::{Joined, SlotRef, Waiter};
-use crate::space::{Inner, Route};
+use crate::slot::{Joined, SlotRef};
+use crate::space::Inner;
+use crate::waiter::{Waiter, Watch};
 use crate::write::{Mode, Put, Write};
 use crate::{CacheError, CacheResult};
 
@@ -93,19 +94,11 @@ pub(crate) struct Miss {
     pub(crate) accept: Option<Accept>,
 }
 
-/// The work of a flight.
-enum Work {
-    /// The loader, which runs.
-    Running(Owned<CacheResult<Fresh>>),
-    /// The loader, which runs once the load is this process's own.
-    Waiting(Load, Accept),
-}
-
 /// Ends a flight that its task did not end: the task was cancelled, or its runtime shut down.
-struct Supervisor {
-    inner: Arc<Inner>,
-    slot: SlotRef,
-    flight: Arc<Flight>,
+pub(crate) struct Supervisor {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) slot: SlotRef,
+    pub(crate) flight: Arc<Flight>,
 }
 
 impl Drop for Supervisor {
@@ -113,15 +106,6 @@ impl Drop for Supervisor {
         if !self.flight.is_done() {
             self.slot.finish(&self.flight, Outcome::Failed(CacheError::ShutDown));
         }
-    }
-}
-
-/// A task that does not outlive whoever waits for it.
-struct Owned<T>(JoinHandle<T>);
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -139,27 +123,37 @@ impl Inner {
             return Err(CacheError::Reentrant);
         }
         self.check_open()?;
-        let now = self.now();
         let cancel = self.config.cancel_abandoned && !miss.refresh;
-        match self.table.join(&route.scope, key, now, || Flight::load(miss.tag, cancel)) {
+        let flight = || Flight::load(miss.tag, cancel);
+        match self.table.join(route, key, || self.now(), flight) {
             Joined::Running(waiter) => Ok(waiter),
             Joined::Failed(error) => Err(error),
-            Joined::Started(waiter, slot) => {
+            Joined::Started(mut waiter, slot) => {
                 // Whatever was stored since the miss must be seen before a loader runs again.
-                let stale = self.table.fills(key) != miss.fills;
+                let stale = self.table.fills(slot.id.key_hash) != miss.fills;
                 let chain = Arc::new(Chain {
                     space: self.id,
                     scope: route.scope.clone(),
-                    key: Arc::clone(&slot.key),
+                    key: Arc::clone(&slot.id.key),
                     outer: Chain::current(),
                 });
                 // To claim a load is to look.
                 let claims = miss.accept.is_some() && !miss.store_failed;
                 let load = make(stale && !miss.store_failed && !claims);
-                let flight = Arc::clone(&waiter.flight);
+                let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
+                let flight = Arc::clone(waiter.flight());
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
-                let accept = miss.accept.filter(|_| claims);
-                supervisor.start(Arc::clone(route), chain, load, accept, miss.store_failed);
+                if miss.store_failed {
+                    self.counters.direct_loads.add();
+                }
+                if let Some(accept) = miss.accept.filter(|_| claims) {
+                    supervisor.start_claiming(route, load, accept);
+                } else {
+                    waiter.watch(Watch::begin(self));
+                    // Where processes claim their loads, one that did not has no right to store.
+                    let may_store = !(miss.store_failed && self.coordination.is_some());
+                    supervisor.start(route, load, may_store);
+                }
                 Ok(waiter)
             }
         }
@@ -167,89 +161,43 @@ impl Inner {
 }
 
 impl Supervisor {
+    /// Loads, and ends the flight, in a task of its own.
     fn start(
         self,
-        route: Arc<Route>,
-        chain: Arc<Chain>,
-        load: Load,
-        accept: Option<Accept>,
-        store_failed: bool,
+        route: &Arc<Route>,
+        load: impl Future<Output = CacheResult<Fresh>> + Send + 'static,
+        may_store: bool,
     ) {
         // Without a runtime the supervisor is dropped, which ends the flight.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let flight = Arc::clone(&self.flight);
-        if store_failed {
-            self.inner.counters.direct_loads.add();
-        }
-        let load = LOADING.scope(chain, ScopeContext::carry(load));
-        let work = match accept {
-            None => Work::Running(self.spawn(crate::in_span(load))),
-            Some(accept) => Work::Waiting(Box::pin(crate::in_span(load)), accept),
-        };
-        // Where processes claim their loads, one that did not has no right to store.
-        let may_store = !(store_failed && self.inner.coordination.is_some());
-        let task = runtime.spawn(crate::in_span(self.run(route, work, may_store)));
+        let Ok(runtime) = Handle::try_current() else { return };
+        self.inner.counters.loads.add();
+        let (flight, route) = (Arc::clone(&self.flight), Arc::clone(route));
+        // Boxed, as the runtime moves what it is given several times.
+        let task = runtime.spawn(Box::pin(crate::in_span(async move {
+            let fresh = load.await;
+            self.settle(&route, fresh, may_store, None).await;
+        })));
         flight.set_task(task.abort_handle());
     }
 
-    /// Runs the loader in a task of its own below the supervisor's, so that one that blocks its
-    /// thread does not keep the supervisor from ending the flight in time.
-    fn spawn(
+    /// Ends the flight with what the loader gave.
+    pub(crate) async fn settle(
         &self,
-        load: impl Future<Output = CacheResult<Fresh>> + Send + 'static,
-    ) -> Owned<CacheResult<Fresh>> {
-        self.inner.counters.loads.add();
-        Owned(tokio::spawn(load))
-    }
-
-    async fn run(self, route: Arc<Route>, work: Work, may_store: bool) {
-        let inner = &self.inner;
-        let (mut loader, accept, claim, may_store) = match work {
-            Work::Running(loader) => (loader, None, None, may_store),
-            Work::Waiting(load, accept) => match self.claim(&route, &accept).await {
-                Ok(Claimed::Stored(envelope)) => return self.give(envelope),
-                Ok(Claimed::Ours(claim)) => (self.spawn(load), Some(accept), Some(claim), true),
-                Ok(Claimed::Failed) => {
-                    let error = CacheError::Load(LoadFailure::elsewhere());
-                    self.slot.finish(&self.flight, Outcome::Failed(error));
-                    return;
-                }
-                Ok(Claimed::Alone) => {
-                    inner.counters.direct_loads.add();
-                    (self.spawn(load), None, None, false)
-                }
-                Err(error) => return self.fail(error),
-            },
-        };
-        let end = async {
-            match (&claim, &accept) {
-                (Some(claim), Some(accept)) => {
-                    let lost = async || self.give_what_came(&route, accept).await;
-                    claim.keep_while(&mut loader.0, lost).await
-                }
-                _ => (&mut loader.0).await,
-            }
-        };
-        let ended = tokio::time::timeout(inner.config.max_load_time, end).await;
-        let fresh = match ended {
-            Err(_) => Err(CacheError::TimedOut),
-            Ok(Ok(fresh)) => fresh,
-            Ok(Err(ended)) => Err(match ended.try_into_panic() {
-                Ok(panic) => CacheError::Panicked(panic_message(&*panic)),
-                Err(_) => CacheError::ShutDown,
-            }),
-        };
-        drop(loader);
+        route: &Arc<Route>,
+        fresh: CacheResult<Fresh>,
+        may_store: bool,
+        claimed: Option<(Arc<Claim>, Accept)>,
+    ) {
+        self.flight.set_loaded();
         match fresh {
             Ok(Fresh::Stored(envelope)) => self.give(envelope),
             Ok(Fresh::New(write, store)) => {
-                let claimed = claim.zip(accept);
-                self.store(&route, write, store && may_store, claimed).await;
+                self.store(route, write, store && may_store, claimed).await;
             }
             Err(error) => {
                 // Only what the loader itself said is worth remembering.
-                let ttl = inner.config.negative_ttl;
-                if let (CacheError::Load(_), Some(claim)) = (&error, claim)
+                let ttl = self.inner.config.negative_ttl;
+                if let (CacheError::Load(_), Some((claim, _))) = (&error, claimed)
                     && !ttl.is_zero()
                 {
                     claim.failed(ttl).await;
@@ -259,29 +207,21 @@ impl Supervisor {
         }
     }
 
-    /// Waits, no longer than a load may take, until the load is ours or has been done.
-    async fn claim(&self, route: &Route, accept: &Accept) -> CacheResult<Claimed> {
-        let inner = &self.inner;
-        let Some(coordination) = &inner.coordination else { return Ok(Claimed::Alone) };
-        let claim = inner.claim(coordination, route, &self.slot.key, accept);
-        let claimed = tokio::time::timeout(inner.config.max_load_time, claim).await;
-        claimed.unwrap_or(Err(CacheError::TimedOut))
-    }
-
     /// Gives those who wait the value that another process has put in the load's way, if it is one.
-    async fn give_what_came(&self, route: &Route, accept: &Accept) {
-        if let Ok(Some(bytes)) = self.inner.fetch(&*route.store, &self.slot.key).await
+    pub(crate) async fn give_what_came(&self, route: &Arc<Route>, accept: &Accept) {
+        if let Ok(fetch) = self.inner.fetch(&RouteRef::Kept(route), &self.slot.id.key)
+            && let Ok(Some(bytes)) = fetch.await
             && accept(&bytes)
         {
             self.give(bytes);
         }
     }
 
-    fn give(&self, envelope: Bytes) {
+    pub(crate) fn give(&self, envelope: Bytes) {
         self.slot.finish(&self.flight, Outcome::Value(envelope));
     }
 
-    fn fail(&self, error: CacheError) {
+    pub(crate) fn fail(&self, error: CacheError) {
         let inner = &self.inner;
         inner.counters.load_failures.add();
         crate::event!(debug, "load failed");
@@ -294,7 +234,7 @@ impl Supervisor {
         let until = Deadline::after(inner.now(), ttl);
         self.slot.finish_failed_until(&self.flight, error, until);
         // Keeps the slot, and with it the error, for as long as it counts.
-        let slot = inner.table.slot(&self.slot.scope, &self.slot.key);
+        let slot = self.slot.again();
         tokio::spawn(async move {
             tokio::time::sleep(ttl).await;
             drop(slot);
@@ -309,37 +249,47 @@ impl Supervisor {
         claimed: Option<(Arc<Claim>, Accept)>,
     ) {
         let inner = &self.inner;
-        let (envelope, gone) = inner.envelope(write.clone(), inner.now(), None);
-        let bytes = envelope.encode();
-        if !store || gone || inner.circuit.check(&*inner.config.clock).is_err() {
-            return self.give(bytes);
+        if !store || inner.is_gone(&write) || inner.circuit.check(&*inner.config.clock).is_err() {
+            return self.give_unstored(write);
         }
         let (claim, accept) = claimed.unzip();
         let fill = Mode::Fill(Arc::clone(&self.flight), claim.clone());
-        let put = Box::pin(inner.put(route, &self.slot.key, write, fill));
+        let put = Box::pin(inner.put(route, &self.slot.id.key, write.clone(), fill));
         let mut put = Budget::new(put, inner.config.store_budget);
-        match (&mut put).await {
+        let put = match (&mut put).await {
             Some(Err(error @ CacheError::Store(_)))
                 if inner.config.when_store_fails == StoreFailure::ServeError =>
             {
                 self.slot.finish(&self.flight, Outcome::Failed(error));
+                return;
+            }
+            Some(Ok(Put::Done(seen, envelope))) => {
+                self.give(envelope.clone());
+                Ok(Put::Done(seen, envelope))
             }
             Some(put) => {
                 if let (Ok(Put::NotWanted), Some(accept)) = (&put, &accept) {
                     self.give_what_came(route, accept).await;
                 }
-                self.give(bytes);
-                if let (Ok(Put::Done(_)), Some(claim)) = (put, claim) {
-                    claim.filled().await;
-                }
+                self.give_unstored(write);
+                put
             }
             None => {
                 // Those who wait have waited long enough; the store may take its time.
-                self.give(bytes);
-                if let (Ok(Put::Done(_)), Some(claim)) = (put.into_inner().await, claim) {
-                    claim.filled().await;
-                }
+                self.give_unstored(write);
+                put.into_inner().await
             }
+        };
+        if let (Ok(Put::Done(..)), Some(claim)) = (put, claim) {
+            claim.filled().await;
+        }
+    }
+
+    /// Gives those who wait a value that is not stored, or not yet.
+    fn give_unstored(&self, write: Write) {
+        if !self.flight.is_done() {
+            let (envelope, _) = self.inner.envelope(write, self.inner.now(), None);
+            self.give(envelope.encode());
         }
     }
 }

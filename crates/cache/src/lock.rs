@@ -13,8 +13,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use crate::asking::Asking;
 use crate::flight::Guarded;
 use crate::lease::{Companion, Lease};
+use crate::route::Route;
 use crate::slot::SlotRef;
-use crate::space::{Inner, Route};
+use crate::space::Inner;
 use crate::write::Locked;
 use crate::{Cache, CacheError, CacheItem, CacheResult, SetValue};
 
@@ -128,7 +129,7 @@ impl<'a, V: Send + 'static> IntoFuture for LockKey<'a, V> {
 
     fn into_future(self) -> Self::IntoFuture {
         let route = self.cache.route();
-        let inner = &self.cache.space.0;
+        let inner = self.cache.inner();
         Box::pin(async move { inner.lock(&*route?, self.key, self.wait).await })
     }
 }
@@ -142,7 +143,7 @@ impl<'a, V: Send + 'static> IntoFuture for GetSetKey<'a, V> {
         let route = cache.route();
         Box::pin(async move {
             let route = route?;
-            let inner = &cache.space.0;
+            let inner = cache.inner();
             let lock = inner.lock(&route, key, wait).await?;
             let fence = lock.fence();
             let see = async move |locked: Locked| locked.see(fence).await;
@@ -150,9 +151,9 @@ impl<'a, V: Send + 'static> IntoFuture for GetSetKey<'a, V> {
             lock.accompany(&seen);
             let item = envelope
                 .filter(|envelope| envelope.head.is_live(inner.now()))
-                .filter(|envelope| cache.decode(envelope).is_ok())
+                .filter(|envelope| cache.decode(envelope.clone()).is_ok())
                 .map(|envelope| cache.item(envelope));
-            Ok(GetSet { cache: cache.clone(), route, item, seen, lock })
+            Ok(GetSet { cache: cache.clone(), route: route.into_shared(), item, seen, lock })
         })
     }
 }
@@ -167,7 +168,7 @@ impl Inner {
         route.store.capabilities().check_key(key)?;
         let shut = self.shut.subscribe();
         self.check_open()?;
-        let slot = self.table.slot(&route.scope, key);
+        let slot = self.table.slot(route, key);
         let mutex = slot.user_lock();
         let taken = async {
             let closing = self.shut.subscribe();
@@ -177,7 +178,7 @@ impl Inner {
             };
             let guard = LockGuard {
                 shut,
-                key: Arc::clone(&slot.key),
+                key: Arc::clone(&slot.id.key),
                 held: Some(Held { _guard: guard, lease: None, slot, inner: Arc::clone(self) }),
             };
             self.take_lease(route, guard, matches!(wait, Wait::No)).await
@@ -307,7 +308,7 @@ impl LockGuard {
     /// Where the store cannot be told, it tries until the lease is over.
     pub async fn release(mut self) {
         if let Some(release) = self.give_back() {
-            Guarded::new(release).await;
+            Guarded::new(Box::pin(release)).await;
         }
     }
 

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::striped::Striped;
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// The live counters of a space.
@@ -75,6 +77,7 @@ counters! {
 }
 
 impl Counters {
+    #[inline]
     pub(crate) fn count_read(&self, hit: bool) {
         let counter = if hit { &self.hits } else { &self.misses };
         counter.add();
@@ -84,7 +87,7 @@ impl Counters {
 /// A number that only grows.
 #[derive(Debug)]
 pub(crate) struct Counter {
-    count: AtomicU64,
+    count: Striped<AtomicU64>,
     #[cfg(feature = "metrics")]
     name: &'static str,
 }
@@ -93,23 +96,25 @@ impl Counter {
     #[cfg_attr(not(feature = "metrics"), allow(unused_variables, reason = "nobody to tell it"))]
     fn new(name: &'static str) -> Self {
         Self {
-            count: AtomicU64::new(0),
+            count: Striped::default(),
             #[cfg(feature = "metrics")]
             name,
         }
     }
 
+    #[inline]
     pub(crate) fn add(&self) {
         self.add_many(1);
     }
 
+    #[inline]
     pub(crate) fn add_many(&self, count: u64) {
-        self.count.fetch_add(count, Relaxed);
+        self.count.own().fetch_add(count, Relaxed);
         #[cfg(feature = "metrics")]
         metrics::counter!(self.name).increment(count);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.count.load(Relaxed)
+        self.count.all().map(|part| part.load(Relaxed)).sum()
     }
 }

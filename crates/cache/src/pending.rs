@@ -13,8 +13,10 @@ use crate::envelope::Envelope;
 use crate::error::LoadFailure;
 use crate::flight::{Chain, Flight, Outcome, panic_message};
 use crate::policy::{Admitted, Entry};
-use crate::slot::{Overtake, Range, SlotRef, Waiter};
-use crate::space::{Inner, Route};
+use crate::route::Route;
+use crate::slot::{Overtake, Range, SlotRef};
+use crate::space::Inner;
+use crate::waiter::Waiter;
 use crate::write::{Locked, Mode, Put, Write};
 use crate::{Cache, CacheError, CacheItem, CacheResult, Loaded};
 
@@ -54,14 +56,14 @@ impl<V: 'static> Cache<V> {
     /// The store's.
     pub async fn lookup(&self, key: &str) -> CacheResult<Lookup<V>> {
         let route = self.route()?;
-        let table = &self.space.0.table;
+        let table = &self.inner().table;
         // Looked for on both sides of the read: what ended meanwhile is waited for no longer than
         // it takes to hand it over.
-        let before = table.pending(&route.scope, key);
-        if let Some(envelope) = self.find(&route, key).await? {
-            return Ok(Lookup::Hit(self.item(envelope)));
+        let before = table.pending(&route, key);
+        if let Some(item) = self.get(key).await? {
+            return Ok(Lookup::Hit(item));
         }
-        let waiter = before.or_else(|| table.pending(&route.scope, key));
+        let waiter = before.or_else(|| table.pending(&route, key));
         Ok(waiter.map_or(Lookup::Miss, |waiter| {
             Lookup::Pending(PendingValue { waiter, cache: self.clone() })
         }))
@@ -114,13 +116,13 @@ impl<V: 'static> Cache<V> {
     /// ```
     pub async fn set_pending(&self, key: &str) -> CacheResult<PendingGuard<V>> {
         let route = self.route()?;
-        let inner = &self.space.0;
+        let inner = self.inner();
         // A promise takes the room of an entry. One for which there is none is not counted.
-        let slot = inner.table.slot(&route.scope, key);
-        let room = inner.admit(&route, &slot, 1, false).await?;
+        let slot = inner.table.slot(&route, key);
+        let room = inner.admit(&slot, 1, false).await?;
         let promise =
             inner.locked(&route, key, async move |locked| locked.promise(room).await).await?;
-        Ok(PendingGuard { cache: self.clone(), route, promise })
+        Ok(PendingGuard { cache: self.clone(), route: route.into_shared(), promise })
     }
 
     /// Promises the value that a task gives (`F5`).
@@ -172,7 +174,7 @@ impl<V: 'static> Cache<V> {
         let route = self.route()?;
         let error = CacheError::Load(LoadFailure::of_error(error));
         // Under the lock: a load whose value is just being stored has succeeded.
-        self.space.0.locked(&route, key, async move |locked| Ok(locked.fail(error))).await
+        self.inner().locked(&route, key, async move |locked| Ok(locked.fail(error))).await
     }
 
     /// The keys of this scope in order, those of nested scopes aside, pending ones included and
@@ -183,13 +185,13 @@ impl<V: 'static> Cache<V> {
     /// # Errors
     /// The store's; `Unsupported` over a flat store that cannot list.
     pub async fn list(&self) -> CacheResult<Vec<ListedKey>> {
-        let inner = &self.space.0;
+        let inner = self.inner();
         let route = self.route()?;
         let range = Range { scope: route.scope.clone(), prefix: Some("".into()) };
         let pending = inner.table.matching(&range).into_iter();
         let mut keys: BTreeMap<String, bool> = pending
             .filter(|slot| slot.current().is_some_and(|flight| !flight.is_done()))
-            .map(|slot| (slot.key.to_string(), true))
+            .map(|slot| (slot.id.key.to_string(), true))
             .collect();
         let mut cursor = None;
         loop {
@@ -226,11 +228,11 @@ impl<V: 'static> PendingValue<V> {
     /// As [`Cache::get_or_wait`].
     pub async fn wait(self) -> CacheResult<Option<V>> {
         let slot = self.waiter.slot();
-        if Chain::holds(self.cache.space.0.id, &slot.scope, &slot.key) {
+        if Chain::holds(self.cache.inner().id, &slot.id.scope, &slot.id.key) {
             return Err(CacheError::Reentrant);
         }
-        let bytes = self.waiter.wait(self.cache.wait).await?;
-        Ok(Envelope::decode(bytes).ok().and_then(|envelope| self.cache.decode(&envelope).ok()))
+        let bytes = self.waiter.wait(self.cache.0.wait).await?;
+        Ok(Envelope::decode(bytes).ok().and_then(|envelope| self.cache.decode(envelope).ok()))
     }
 }
 
@@ -259,25 +261,25 @@ impl<V: 'static> PendingGuard<V> {
     pub async fn resolve(self, value: impl Into<Loaded<V>>) -> CacheResult<bool> {
         let Self { cache, route, promise } = self;
         let Loaded { value, expiry, store } = value.into();
-        let expiry = expiry.or(cache.expiry);
-        let payload = cache.codec.encode(&value)?;
+        let expiry = expiry.or(cache.0.expiry);
+        let payload = cache.0.lens.codec.encode(&value)?;
         let write = Write {
             payload,
-            tag: cache.tag,
+            tag: cache.0.tag,
             modified: None,
             expiry,
             jitter: true,
             pin: false,
             weight: None,
         };
-        let inner = &cache.space.0;
+        let inner = cache.inner();
         let bytes = inner.envelope(write.clone(), inner.now(), None).0.encode();
         if !store {
             return Ok(promise.give(bytes));
         }
         let mode = Mode::Keep(Arc::clone(&promise.flight));
-        match inner.put(&route, &promise.slot.key, write, mode).await {
-            Ok(put) => Ok(matches!(put, Put::Done(_))),
+        match inner.put(&route, &promise.slot.id.key, write, mode).await {
+            Ok(put) => Ok(matches!(put, Put::Done(..))),
             Err(error) => {
                 match inner.config.when_store_fails {
                     StoreFailure::LoadDirectly => promise.give(bytes),
@@ -296,7 +298,7 @@ impl<V: 'static> PendingGuard<V> {
     /// Leaves the promise to a later [`set`](Cache::set) or [`fail`](Cache::fail) of the key; after
     /// [`max_pending_time`](crate::CacheBuilder::max_pending_time) it is given up.
     pub fn detach(self) {
-        let at_most = self.cache.space.0.config.max_pending_time;
+        let at_most = self.cache.inner().config.max_pending_time;
         let promise = self.promise;
         // Without a runtime there is no deadline either, and the promise is given up at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -335,7 +337,7 @@ impl Promise {
     fn finish(&self, outcome: Outcome) -> bool {
         let ours = self.slot.finish(&self.flight, outcome);
         if ours {
-            self.inner.policies.forget_pending(&self.slot.scope, &self.slot.key);
+            self.inner.policies.forget_pending(&self.slot.id);
         }
         ours
     }
@@ -351,7 +353,7 @@ impl Drop for Promise {
 
 impl Locked {
     fn fail(&self, error: CacheError) -> bool {
-        self.inner.policies.forget_pending(&self.slot.scope, &self.slot.key);
+        self.inner.policies.forget_pending(&self.slot.id);
         self.slot.fail(error)
     }
 
@@ -360,14 +362,13 @@ impl Locked {
             self.slot.overtake(Overtake::Unsure);
             return Err(error.into());
         }
-        let table = &self.inner.table;
         let flight = Arc::new(Flight::pending());
-        let slot = table.slot(&self.slot.scope, &self.slot.key);
+        let slot = self.slot.again();
         self.slot.replace(Arc::clone(&flight));
         if let Admitted::Room(room) = room {
             room.commit(Entry { weight: 1, expires: None, pinned_until: None, pending: true });
         } else {
-            self.inner.policies.forget(&slot.scope, &slot.key);
+            self.inner.policies.forget(&slot.id);
         }
         Ok(Promise { inner: Arc::clone(&self.inner), slot, flight })
     }

@@ -36,13 +36,13 @@ impl<V: 'static> Cache<V> {
     /// # }
     /// ```
     pub async fn get_and_unpin(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
-        let inner = &self.space.0;
-        let (route, tag) = (self.route()?, self.tag);
+        let inner = self.inner();
+        let (route, tag) = (self.route()?, self.0.tag);
         let envelope =
             inner.locked(&route, key, async move |locked| locked.unpin(tag).await).await?;
         inner.counters.count_read(envelope.is_some());
         if envelope.is_some() {
-            inner.policies.touch(&route.scope, key);
+            inner.policies.touch(&route, key);
         }
         Ok(envelope.map(|envelope| self.item(envelope)))
     }
@@ -82,7 +82,7 @@ impl Locked {
             return Ok(None);
         }
         self.slot.count_mutation();
-        self.inner.policies.unpin(&self.slot.scope, &self.slot.key, head.expires);
+        self.inner.policies.unpin(&self.slot.id, head.expires);
         Ok(Some(Some(unpinned)))
     }
 }

@@ -6,7 +6,7 @@ use larder_core::chrono::{DateTime, Utc};
 use larder_core::{BoxFuture, Bytes, Error, Expiry};
 
 use crate::lock::Seen;
-use crate::space::Route;
+use crate::route::Route;
 use crate::write::{Mode, Put, Write};
 use crate::{Cache, CacheError, CacheResult, GetSet, LockGuard};
 
@@ -23,16 +23,16 @@ pub struct SetValue<'a, V> {
 impl<'a, V> SetValue<'a, V> {
     pub(crate) fn held(held: &'a mut GetSet<V>, value: &V) -> Self {
         let GetSet { cache, route, seen, lock, .. } = held;
-        let set = Self::new(cache, lock.key(), cache.codec.encode(value));
+        let set = Self::new(cache, lock.key(), cache.0.lens.codec.encode(value));
         Self { held: Some((lock, Arc::clone(route), seen)), ..set }
     }
 
     pub(crate) fn new(cache: &'a Cache<V>, key: &'a str, payload: Result<Bytes, Error>) -> Self {
         let write = payload.map(|payload| Write {
             payload,
-            tag: cache.tag,
+            tag: cache.0.tag,
             modified: None,
-            expiry: cache.expiry,
+            expiry: cache.0.expiry,
             jitter: true,
             pin: false,
             weight: None,
@@ -96,9 +96,9 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
                     return Err(CacheError::LockLost);
                 }
                 let mode = Mode::Held(seen.clone());
-                let put = cache.space.0.put(&route, key, write, mode).await;
+                let put = cache.inner().put(&route, key, write, mode).await;
                 return match put {
-                    Ok(Put::Done(now)) => {
+                    Ok(Put::Done(now, _)) => {
                         lock.accompany(&now);
                         *seen = now;
                         Ok(())
@@ -109,7 +109,8 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
                     Err(error) => Err(error),
                 };
             }
-            cache.space.0.put(&route?, key, write, Mode::Set).await.map(|_| ())
+            let route = route?;
+            cache.inner().put(&route, key, write, Mode::Set).await.map(|_| ())
         })
     }
 }

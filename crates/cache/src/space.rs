@@ -13,6 +13,7 @@ use crate::distributed::{Coordination, Places};
 use crate::handle::Source;
 use crate::metrics::{CacheStats, Counters};
 use crate::policy::{Policies, Policy};
+use crate::route::Route;
 use crate::slot::{Range, Table};
 use crate::{Cache, CacheError, CacheResult, CacheStoreHandle};
 
@@ -59,14 +60,6 @@ pub(crate) struct Inner {
     pub(crate) coordination: Option<Arc<Coordination>>,
     /// The policy's index is not that of the store just opened.
     pub(crate) needs_index: AtomicBool,
-}
-
-/// A scope's path within the space, and the store's handle to it.
-#[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) scope: Namespace,
-    pub(crate) store: Arc<dyn NamespacedStore>,
-    pub(crate) generation: u64,
 }
 
 static NEXT_SPACE: AtomicU64 = AtomicU64::new(1);
@@ -179,6 +172,7 @@ impl Inner {
         self.config.retain.max(self.config.grace)
     }
 
+    #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
     }
@@ -188,7 +182,7 @@ impl Inner {
         let (root, generation) = self.root()?;
         let path: Vec<&str> = scope.segments().collect();
         let store = root.with_path(&path)?;
-        Ok(Arc::new(Route { scope, store, generation }))
+        Ok(Route::new(scope, store, generation))
     }
 
     /// The store's handles to what processes agree on.
@@ -207,6 +201,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(crate) fn check_open(&self) -> CacheResult<()> {
         Ok(self.lifecycle.check()?)
     }

@@ -2,10 +2,11 @@
 
 use larder_core::{Deadline, Error};
 
-use crate::Cache;
 use crate::envelope::Envelope;
-use crate::slot::Waiter;
-use crate::space::Route;
+use crate::read::Fetched;
+use crate::route::Route;
+use crate::waiter::Waiter;
+use crate::{Cache, CacheResult};
 
 /// What a loading call finds.
 pub(crate) enum Found<V> {
@@ -16,25 +17,40 @@ pub(crate) enum Found<V> {
 }
 
 impl<V: 'static> Cache<V> {
-    /// A value of this type, live or within the grace; a live one counts as a hit.
-    pub(crate) async fn find_or_stale(&self, route: &Route, key: &str) -> Result<Found<V>, Error> {
-        let inner = &self.space.0;
-        let grace = inner.config.grace;
-        if grace.is_zero() {
-            let value = self.find_value(route, key).await?;
-            return Ok(value.map_or(Found::Missing, Found::Live));
+    /// What a read of the store has found, as a value of this type, live or within the grace; a live
+    /// one counts as a hit.
+    #[inline]
+    pub(crate) fn found(
+        &self,
+        route: &Route,
+        key: &str,
+        fetched: Fetched,
+    ) -> CacheResult<Found<V>> {
+        if !self.inner().config.grace.is_zero() {
+            return Ok(self.found_in_grace(route, key, fetched)?);
         }
-        let Some(envelope) = self.read(route, key).await? else {
+        let value = self.value(route, key, fetched)?;
+        Ok(value.map_or(Found::Missing, Found::Live))
+    }
+
+    fn found_in_grace(
+        &self,
+        route: &Route,
+        key: &str,
+        fetched: Fetched,
+    ) -> Result<Found<V>, Error> {
+        let inner = self.inner();
+        let Some(envelope) = self.entry(fetched)? else {
             inner.counters.misses.add();
             return Ok(Found::Missing);
         };
-        let now = inner.now();
+        let (now, grace) = (inner.now(), inner.config.grace);
         let live = envelope.head.is_live(now);
-        let over = |until: Deadline| Deadline::after(until.to_datetime(), grace).is_past(now);
+        let over = |until: Deadline| until.plus(grace).is_past(now);
         let serves = live || !envelope.head.served_until().is_some_and(over);
-        match self.decode(&envelope) {
+        match self.decode(envelope) {
             Ok(value) if live => {
-                inner.policies.touch(&route.scope, key);
+                inner.policies.touch(route, key);
                 inner.counters.hits.add();
                 Ok(Found::Live(value))
             }
@@ -47,18 +63,18 @@ impl<V: 'static> Cache<V> {
     }
 
     pub(crate) fn serve_stale(&self, value: V) -> V {
-        self.space.0.counters.stale_hits.add();
+        self.inner().counters.stale_hits.add();
         value
     }
 
     /// The value that is being loaded, where it comes in time.
     pub(crate) async fn within_soft_timeout(&self, waiter: Waiter) -> Option<V> {
-        let soft = self.space.0.config.soft_timeout;
+        let soft = self.inner().config.soft_timeout;
         if soft.is_zero() {
             return None;
         }
-        let at_most = self.wait.map_or(soft, |wait| wait.min(soft));
+        let at_most = self.0.wait.map_or(soft, |wait| wait.min(soft));
         let bytes = waiter.wait(Some(at_most)).await.ok()?;
-        Envelope::decode(bytes).ok().and_then(|envelope| self.decode(&envelope).ok())
+        Envelope::decode(bytes).ok().and_then(|envelope| self.decode(envelope).ok())
     }
 }

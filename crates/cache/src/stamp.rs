@@ -58,7 +58,7 @@ impl Locked {
         };
         let expiry = at_least(until, now, lease);
         let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
-        let outcome = self.route.store.set_opts(&self.slot.key, bytes.clone(), options).await;
+        let outcome = self.route.store.set_opts(&self.slot.id.key, bytes.clone(), options).await;
         if !self.inner.settle(outcome)?.is_applied() {
             return Ok(None);
         }
@@ -79,7 +79,7 @@ impl Locked {
     ) -> Option<Companion> {
         Some(Companion {
             store: self.route.store.clone(),
-            key: self.slot.key.clone(),
+            key: self.slot.id.key.clone(),
             record,
             until: until?,
             is_placeholder,

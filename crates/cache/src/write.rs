@@ -14,11 +14,13 @@ use crate::chance;
 use crate::claim::Claim;
 use crate::envelope::{Envelope, Head};
 use crate::flight::{Flight, Guarded};
+use crate::id::Id;
 use crate::keeping::remove_entries;
 use crate::lock::Seen;
-use crate::policy::{Admitted, Entry, Id, Index, MAX_WEIGHT};
+use crate::policy::{Admitted, Entry, Index, MAX_WEIGHT};
+use crate::route::Route;
 use crate::slot::{Overtake, Range, Slot, SlotRef};
-use crate::space::{Inner, Route};
+use crate::space::Inner;
 use crate::{CacheError, CacheResult};
 
 /// A value on its way to the store.
@@ -48,8 +50,8 @@ pub(crate) enum Mode {
 
 /// What became of a write.
 pub(crate) enum Put {
-    /// It was made, and whoever waited has it.
-    Done(Seen),
+    /// It was made, of this envelope, and whoever waited has it.
+    Done(Seen, Bytes),
     /// What had to be true was not; nothing was changed.
     NotWanted,
 }
@@ -79,7 +81,22 @@ impl Inner {
     {
         let call = self.lifecycle.enter()?;
         route.store.capabilities().check_key(key)?;
-        let slot = self.table.slot(&route.scope, key);
+        let slot = self.table.slot(route, key);
+        self.lock_slot(route, slot, call, work).await
+    }
+
+    async fn lock_slot<T, F, Fut>(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        slot: SlotRef,
+        call: InProgress,
+        work: F,
+    ) -> CacheResult<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Locked) -> Fut + Send + 'static,
+        Fut: Future<Output = CacheResult<T>> + Send + 'static,
+    {
         let lock = slot.write_lock().await;
         let locked = Locked {
             inner: Arc::clone(self),
@@ -88,7 +105,7 @@ impl Inner {
             slot,
             _call: call,
         };
-        Guarded::new(work(locked)).await
+        Guarded::new(Box::pin(work(locked))).await
     }
 
     pub(crate) async fn put(
@@ -98,16 +115,17 @@ impl Inner {
         write: Write,
         mode: Mode,
     ) -> CacheResult<Put> {
-        // Holds the slot over the making of room, so that a clearing finds it.
-        let _call = self.lifecycle.enter()?;
+        let call = self.lifecycle.enter()?;
         route.store.capabilities().check_key(key)?;
-        let slot = self.table.slot(&route.scope, key);
+        // Held over the making of room, so that a clearing finds it.
+        let slot = self.table.slot(route, key);
         // Looked at again under the lock; here, so that no room is made in vain.
         if !self.is_wanted(&slot, &mode)? {
             return Ok(Put::NotWanted);
         }
-        let room = self.admit(route, &slot, self.weight(&write), write.pin).await?;
-        self.locked(route, key, async move |locked| locked.put(write, mode, room).await).await
+        let room = self.admit(&slot, self.weight(&write), write.pin).await?;
+        let work = async move |locked: Locked| locked.put(write, mode, room).await;
+        self.lock_slot(route, slot, call, work).await
     }
 
     /// Tells whether what has to be true for a write still is.
@@ -115,8 +133,7 @@ impl Inner {
         match mode {
             Mode::Set => Ok(true),
             Mode::Fill(flight, _) => {
-                let wanted =
-                    !flight.is_overtaken() && !self.table.is_being_removed(&slot.scope, &slot.key);
+                let wanted = !flight.is_overtaken() && !self.table.is_being_removed(&slot.id);
                 if !wanted {
                     self.counters.overtaken.add();
                 }
@@ -133,6 +150,15 @@ impl Inner {
     fn weight(&self, write: &Write) -> u64 {
         let size = || if self.policies.settings.by_size { write.payload.len() as u64 } else { 1 };
         write.weight.unwrap_or_else(size).clamp(1, MAX_WEIGHT)
+    }
+
+    /// Tells whether the life of a value written now is over before it began.
+    pub(crate) fn is_gone(&self, write: &Write) -> bool {
+        match write.expiry {
+            Some(Expiry::At(moment)) => moment <= self.now(),
+            Some(Expiry::After(ttl)) => ttl.is_zero(),
+            _ => false,
+        }
     }
 
     /// A time to live, less what chance takes of it.
@@ -184,7 +210,7 @@ impl Inner {
     ) -> CacheResult<u64> {
         let call = self.lifecycle.enter()?;
         let (inner, route) = (Arc::clone(self), Arc::clone(route));
-        Guarded::new(async move {
+        Guarded::new(Box::pin(async move {
             let _call = call;
             let mark = Index::mark();
             let removal = include_pending.then(|| inner.table.begin_removal(range.clone()));
@@ -213,7 +239,7 @@ impl Inner {
             }
             drop(removal);
             Ok(inner.settle(removed)?)
-        })
+        }))
         .await
     }
 }
@@ -224,8 +250,8 @@ impl Inner {
     async fn recount(self: &Arc<Self>, id: &Id) {
         let Ok(route) = self.route(id.scope.clone()) else { return };
         let looked = self.locked(&route, &id.key, async move |locked| {
-            if !locked.route.store.exists(&locked.slot.key).await? {
-                locked.inner.policies.forget(&locked.slot.scope, &locked.slot.key);
+            if !locked.route.store.exists(&locked.slot.id.key).await? {
+                locked.inner.policies.forget(&locked.slot.id);
             }
             Ok(())
         });
@@ -236,7 +262,7 @@ impl Inner {
 impl Locked {
     /// What is stored, live or retained; `None` also for what cannot be decoded.
     pub(crate) async fn read(&self) -> CacheResult<Option<Envelope>> {
-        let read = self.route.store.get_opts(&self.slot.key, GetOptions::default()).await;
+        let read = self.route.store.get_opts(&self.slot.id.key, GetOptions::default()).await;
         match self.inner.settle(read) {
             Ok(entry) => Ok(entry.and_then(|entry| Envelope::decode(entry.value).ok())),
             // A damaged record is no value (V2); it is there to be replaced or deleted.
@@ -296,12 +322,13 @@ impl Locked {
                 pending: false,
             }),
             // Without a capacity, only pinned entries are known, and this one no longer is one.
-            _ => inner.policies.forget(&self.slot.scope, &self.slot.key),
+            _ => inner.policies.forget(&self.slot.id),
         }
-        inner.table.count_fill(&self.slot.key);
-        let Mode::Held(seen) = mode else { return Ok(Put::Done(Seen::default())) };
-        let written = (!gone).then_some((bytes, envelope.head));
-        self.see_again(seen.fence, written).await.map(Put::Done)
+        inner.table.count_fill(&self.slot.id);
+        let Mode::Held(seen) = mode else { return Ok(Put::Done(Seen::default(), bytes)) };
+        let written = (!gone).then(|| (bytes.clone(), envelope.head));
+        let seen = self.see_again(seen.fence, written).await?;
+        Ok(Put::Done(seen, bytes))
     }
 
     /// Writes if what was claimed is still there.
@@ -330,7 +357,7 @@ impl Locked {
         let condition = seen.condition.clone();
         if gone {
             let options = DeleteOptions::default().with_condition(condition.clone());
-            let outcome = self.route.store.delete_opts(&self.slot.key, options).await;
+            let outcome = self.route.store.delete_opts(&self.slot.id.key, options).await;
             let deleted = self.inner.settle(outcome)?;
             return Ok(deleted || matches!(condition, Condition::Any | Condition::Absent));
         }
@@ -383,7 +410,7 @@ impl Locked {
     pub(crate) async fn see_record(&self) -> CacheResult<(Option<Bytes>, Condition)> {
         let conditions = self.route.store.capabilities().conditions;
         let options = GetOptions::default().with_version(conditions);
-        let read = self.route.store.get_opts(&self.slot.key, options).await;
+        let read = self.route.store.get_opts(&self.slot.id.key, options).await;
         match self.inner.settle(read) {
             Ok(None) if conditions => Ok((None, Condition::Absent)),
             Ok(None) => Ok((None, Condition::Any)),
@@ -411,12 +438,13 @@ impl Locked {
             Some(until) => Expiry::After(until.remaining(now).unwrap_or_default()),
         };
         let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
-        let outcome = self.route.store.set_opts(&self.slot.key, bytes, options).await;
+        let outcome = self.route.store.set_opts(&self.slot.id.key, bytes, options).await;
         self.inner.settle(outcome).map(larder_core::SetOutcome::is_applied)
     }
 
     pub(crate) async fn store_delete(&self) -> Result<bool, Error> {
-        let deleted = self.route.store.delete_opts(&self.slot.key, DeleteOptions::default()).await;
+        let deleted =
+            self.route.store.delete_opts(&self.slot.id.key, DeleteOptions::default()).await;
         self.inner.settle(deleted)
     }
 }

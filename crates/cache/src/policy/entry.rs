@@ -1,15 +1,7 @@
-use std::sync::Arc;
-
-use larder_core::{Deadline, Namespace};
+use larder_core::Deadline;
 
 use crate::Refusal;
-
-/// An entry by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Id {
-    pub(crate) scope: Namespace,
-    pub(crate) key: Arc<str>,
-}
+use crate::id::Id;
 
 /// What the policy has to know about an entry.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,8 @@
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasherDefault;
 
-use super::Id;
+use crate::hash::Hashed;
+use crate::id::Id;
 
 /// The names of entries that went from S3-FIFO's small queue not long ago, as hashes.
 #[derive(Debug, Default)]
@@ -9,15 +10,14 @@ pub(crate) struct Ghosts {
     /// In the order of their going; a number that is not the one in `known` stands for an entry that
     /// has come back since.
     order: VecDeque<(u64, u64)>,
-    known: HashMap<u64, u64>,
+    known: HashMap<u64, u64, BuildHasherDefault<Hashed>>,
     count: u64,
-    hasher: RandomState,
 }
 
 impl Ghosts {
     /// Keeps the name of an entry that goes, and `most` names in all.
     pub(crate) fn remember(&mut self, id: &Id, most: usize) {
-        let hash = self.hash(id);
+        let hash = id.hash;
         self.count += 1;
         self.known.insert(hash, self.count);
         self.order.push_back((hash, self.count));
@@ -42,11 +42,6 @@ impl Ghosts {
         if self.known.is_empty() {
             return false;
         }
-        let hash = self.hash(id);
-        self.known.remove(&hash).is_some()
-    }
-
-    fn hash(&self, id: &Id) -> u64 {
-        self.hasher.hash_one((&id.scope, &id.key))
+        self.known.remove(&id.hash).is_some()
     }
 }

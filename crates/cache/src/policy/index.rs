@@ -1,14 +1,15 @@
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
+use larder_core::Deadline;
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{Deadline, Namespace};
 
 use super::ghosts::Ghosts;
 use super::list::{Lists, Queue};
-use super::{Entry, Id, Policy, Room, Settings, Victim};
+use super::names::Names;
+use super::{Entry, Policy, Room, Settings, Victim};
 use crate::Refusal;
+use crate::id::Id;
 use crate::slot::Range;
 
 /// Counts what is stored, over all indexes: one may be dropped when empty and made anew.
@@ -28,6 +29,18 @@ struct Node {
     uses: u8,
     /// S3-FIFO: it was evicted not long ago, or used while in the small queue.
     promoted: bool,
+    /// Another one whose name has the same hash.
+    twin: Option<usize>,
+}
+
+impl Node {
+    fn new(id: Id, entry: Entry) -> Self {
+        Self { id, entry, stored: false, writes: 0, stamp: 0, uses: 0, promoted: false, twin: None }
+    }
+
+    fn stored(id: Id, entry: Entry) -> Self {
+        Self { stored: true, ..Self::new(id, entry) }
+    }
 }
 
 /// One instance of a policy: its entries and the order in which they go.
@@ -40,7 +53,7 @@ pub(crate) struct Index {
     capacity: Option<u64>,
     pin_budget: u64,
     nodes: Lists<Node>,
-    ids: HashMap<Namespace, HashMap<Arc<str>, usize>>,
+    names: Names,
     weight: u64,
     expiries: BTreeSet<(Deadline, usize)>,
     pins: BTreeSet<(Deadline, usize)>,
@@ -58,7 +71,7 @@ impl Index {
             capacity: settings.policy.capacity(),
             pin_budget: settings.pin_budget(),
             nodes: Lists::new(),
-            ids: HashMap::new(),
+            names: Names::default(),
             weight: 0,
             expiries: BTreeSet::new(),
             pins: BTreeSet::new(),
@@ -85,19 +98,27 @@ impl Index {
         std::mem::take(&mut self.pins_expired)
     }
 
-    fn find(&self, scope: &Namespace, key: &str) -> Option<usize> {
-        self.ids.get(scope)?.get(key).copied()
+    fn find(&self, id: &Id) -> Option<usize> {
+        let mut next = self.names.first(id.hash);
+        while let Some(at) = next {
+            let node = self.nodes.get(at)?;
+            if node.id == *id {
+                return Some(at);
+            }
+            next = node.twin;
+        }
+        None
     }
 
-    pub(crate) fn is_stored(&self, scope: &Namespace, key: &str) -> bool {
-        self.find(scope, key).and_then(|at| self.nodes.get(at)).is_some_and(|node| node.stored)
+    pub(crate) fn is_stored(&self, id: &Id) -> bool {
+        self.find(id).and_then(|at| self.nodes.get(at)).is_some_and(|node| node.stored)
     }
 
     /// Makes room for a write of an entry, and holds it until [`commit`](Self::commit) or
     /// [`cancel`](Self::cancel). Victims are out of the index at once.
     pub(crate) fn reserve(&mut self, id: &Id, weight: u64, pin: bool, now: DateTime<Utc>) -> Room {
         self.end_pins(now);
-        let known = self.find(&id.scope, &id.key);
+        let known = self.find(id);
         if let Some(capacity) = self.capacity
             && weight > capacity
         {
@@ -136,15 +157,8 @@ impl Index {
         };
         let at = known.unwrap_or_else(|| {
             let promoted = self.ghosts.recall(id);
-            self.insert(Node {
-                id: id.clone(),
-                entry: Entry { weight, expires: None, pinned_until: None, pending: false },
-                stored: false,
-                writes: 0,
-                stamp: 0,
-                uses: 0,
-                promoted,
-            })
+            let entry = Entry { weight, expires: None, pinned_until: None, pending: false };
+            self.insert(Node { promoted, ..Node::new(id.clone(), entry) })
         });
         self.nodes.unlink(at);
         self.weigh(at, held);
@@ -158,7 +172,7 @@ impl Index {
     /// A write for which room was reserved is done.
     pub(crate) fn commit(&mut self, id: &Id, entry: Entry, pin: bool) {
         self.pinning -= u64::from(pin);
-        let Some(at) = self.find(&id.scope, &id.key) else { return };
+        let Some(at) = self.find(id) else { return };
         let stamp = STAMPS.fetch_add(1, SeqCst) + 1;
         let Some(node) = self.nodes.get_mut(at) else { return };
         node.writes = node.writes.saturating_sub(1);
@@ -172,7 +186,7 @@ impl Index {
     /// A write for which room was reserved was not made.
     pub(crate) fn cancel(&mut self, id: &Id, pin: bool) {
         self.pinning -= u64::from(pin);
-        let Some(at) = self.find(&id.scope, &id.key) else { return };
+        let Some(at) = self.find(id) else { return };
         let Some(node) = self.nodes.get_mut(at) else { return };
         node.writes = node.writes.saturating_sub(1);
         if node.stored {
@@ -184,12 +198,11 @@ impl Index {
 
     /// Takes a victim back that could not be removed from the store: it is the next to go.
     pub(crate) fn restore(&mut self, victim: Victim) {
-        if self.find(&victim.id.scope, &victim.id.key).is_some() {
+        if self.find(&victim.id).is_some() {
             return;
         }
-        let (id, entry) = (victim.id, victim.entry);
-        let node = Node { id, entry, stored: true, writes: 0, stamp: 0, uses: 0, promoted: false };
-        let at = self.insert(node);
+        let entry = victim.entry;
+        let at = self.insert(Node::stored(victim.id, entry));
         self.describe(at, entry);
         self.nodes.push_tail(self.first_queue(false), at);
     }
@@ -199,11 +212,10 @@ impl Index {
         let entry =
             Entry { pinned_until: entry.pinned_until.filter(|until| !until.is_past(now)), ..entry };
         // It may have been written anew while the store was being listed.
-        if self.find(&id.scope, &id.key).is_some() {
+        if self.find(&id).is_some() {
             return;
         }
-        let node = Node { id, entry, stored: true, writes: 0, stamp: 0, uses: 0, promoted: false };
-        let at = self.insert(node);
+        let at = self.insert(Node::stored(id, entry));
         self.describe(at, entry);
         self.queue(at);
     }
@@ -216,9 +228,9 @@ impl Index {
         }
     }
 
-    /// An entry was read.
-    pub(crate) fn touch(&mut self, scope: &Namespace, key: &str) {
-        let Some(at) = self.find(scope, key) else { return };
+    /// The entry whose name has this hash was read; of several, the one that came last.
+    pub(crate) fn touch(&mut self, hash: u64) {
+        let Some(at) = self.names.first(hash) else { return };
         if let Some(node) = self.nodes.get_mut(at) {
             node.uses = (node.uses + 1).min(3);
         }
@@ -229,8 +241,8 @@ impl Index {
     }
 
     /// An entry is gone from the store.
-    pub(crate) fn forget(&mut self, scope: &Namespace, key: &str) {
-        let Some(at) = self.find(scope, key) else { return };
+    pub(crate) fn forget(&mut self, id: &Id) {
+        let Some(at) = self.find(id) else { return };
         self.forget_at(at);
     }
 
@@ -243,23 +255,23 @@ impl Index {
     }
 
     /// A promise has ended without a value.
-    pub(crate) fn forget_pending(&mut self, scope: &Namespace, key: &str) {
-        let Some(at) = self.find(scope, key) else { return };
+    pub(crate) fn forget_pending(&mut self, id: &Id) {
+        let Some(at) = self.find(id) else { return };
         if self.nodes.get(at).is_some_and(|node| node.entry.pending) {
             self.forget_at(at);
         }
     }
 
-    pub(crate) fn set_expiry(&mut self, scope: &Namespace, key: &str, expires: Option<Deadline>) {
-        let Some(at) = self.find(scope, key) else { return };
+    pub(crate) fn set_expiry(&mut self, id: &Id, expires: Option<Deadline>) {
+        let Some(at) = self.find(id) else { return };
         if let Some(node) = self.nodes.get(at) {
             self.describe(at, Entry { expires, ..node.entry });
         }
-        self.touch(scope, key);
+        self.touch(id.hash);
     }
 
-    pub(crate) fn unpin(&mut self, scope: &Namespace, key: &str, expires: Option<Deadline>) {
-        let Some(at) = self.find(scope, key) else { return };
+    pub(crate) fn unpin(&mut self, id: &Id, expires: Option<Deadline>) {
+        let Some(at) = self.find(id) else { return };
         if let Some(node) = self.nodes.get(at) {
             self.describe(at, Entry { pinned_until: None, expires, ..node.entry });
         }
@@ -274,9 +286,8 @@ impl Index {
 
     /// A range was removed from the store; what was stored after `mark` may have come after it.
     pub(crate) fn forget_range(&mut self, range: &Range, mark: u64) {
-        let gone = self.nodes.matching(|node| {
-            node.stored && node.stamp <= mark && range.covers(&node.id.scope, &node.id.key)
-        });
+        let gone =
+            self.nodes.matching(|node| node.stored && node.stamp <= mark && range.covers(&node.id));
         for at in gone {
             self.forget_at(at);
         }
@@ -286,16 +297,19 @@ impl Index {
     pub(crate) fn stored_since(&self, range: &Range, mark: u64) -> Vec<Id> {
         let written = self.nodes.matching(|node| {
             let since = node.stored && !node.entry.pending && node.stamp > mark;
-            (since || node.writes > 0) && range.covers(&node.id.scope, &node.id.key)
+            (since || node.writes > 0) && range.covers(&node.id)
         });
         written.into_iter().filter_map(|at| Some(self.nodes.get(at)?.id.clone())).collect()
     }
 
     fn insert(&mut self, node: Node) -> usize {
-        let (id, weight) = (node.id.clone(), node.entry.weight);
+        let (hash, weight) = (node.id.hash, node.entry.weight);
         let at = self.nodes.add(node, weight);
         self.weight += weight;
-        self.ids.entry(id.scope).or_default().insert(id.key, at);
+        let twin = self.names.add(hash, at);
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.twin = twin;
+        }
         at
     }
 
@@ -303,17 +317,27 @@ impl Index {
         let weight = self.nodes.weight_of(at);
         let node = self.nodes.remove(at)?;
         self.weight -= weight;
-        if let Some(keys) = self.ids.get_mut(&node.id.scope) {
-            keys.remove(&node.id.key);
-            if keys.is_empty() {
-                self.ids.remove(&node.id.scope);
-            } else if keys.capacity() > 64 && keys.len() < keys.capacity() / 4 {
-                keys.shrink_to_fit();
-            }
-        }
+        self.forget_name(at, &node);
         self.expiries.retain_not(node.entry.expires, at);
         self.pins.retain_not(node.entry.pinned_until, at);
         Some(node)
+    }
+
+    /// A node that was removed is found no more.
+    fn forget_name(&mut self, at: usize, node: &Node) {
+        let first = self.names.first(node.id.hash);
+        if first == Some(at) {
+            self.names.set_first(node.id.hash, node.twin);
+            return;
+        }
+        let mut next = first;
+        while let Some(before) = next.and_then(|at| self.nodes.get_mut(at)) {
+            if before.twin == Some(at) {
+                before.twin = node.twin;
+                return;
+            }
+            next = before.twin;
+        }
     }
 
     /// Changes what is known about an entry, everywhere that it is kept; not its queue.
@@ -439,5 +463,33 @@ impl Deadlines for BTreeSet<(Deadline, usize)> {
         if let Some(deadline) = deadline {
             self.remove(&(deadline, at));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::Namespace;
+
+    use super::*;
+
+    #[test]
+    fn names_with_the_same_hash_are_told_apart() {
+        let policy = Policy::Lru { max: 8 };
+        let mut index = Index::new(&Settings { policy, ..Settings::default() });
+        let entry = Entry { weight: 1, expires: None, pinned_until: None, pending: false };
+        let ids = ["a", "b", "c", "d"]
+            .map(|key| Id { hash: 7, ..Id::new(Namespace::root(), key.into()) });
+        let now = DateTime::UNIX_EPOCH;
+        ids.iter().for_each(|id| index.adopt(id.clone(), entry, now));
+        // One in the middle, the first, and the last that came.
+        for (gone, at) in [1, 0, 3].into_iter().enumerate() {
+            assert!(index.is_stored(&ids[at]));
+            index.forget(&ids[at]);
+            assert!(!index.is_stored(&ids[at]));
+            assert_eq!(ids.iter().filter(|id| index.is_stored(id)).count(), 3 - gone);
+        }
+        index.touch(7);
+        index.forget(&ids[2]);
+        assert_eq!((index.len(), index.names.first(7)), (0, None));
     }
 }

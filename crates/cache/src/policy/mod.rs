@@ -4,8 +4,10 @@ mod entry;
 mod ghosts;
 mod index;
 mod list;
+mod names;
 mod rebuild;
 mod reserve;
+mod touches;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,12 +17,17 @@ use std::time::Duration;
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{Capabilities, Deadline, Namespace};
 
+use crate::hash;
+use crate::id::Id;
+use crate::route::Route;
 use crate::slot::{Range, lock};
 use crate::{CacheError, CacheResult};
 
-pub(crate) use entry::{Entry, Id, Room, Victim};
+pub(crate) use entry::{Entry, Room, Victim};
 pub(crate) use index::Index;
 pub(crate) use reserve::Admitted;
+
+use touches::Touches;
 
 /// Which entries a cache keeps (`P1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -154,11 +161,19 @@ pub(crate) struct Policies {
     indexes: Mutex<HashMap<Namespace, Index>>,
     /// Without a capacity, only pinned entries are known; none means nothing to look up.
     known: AtomicU64,
+    /// Of the only instance, where there is one for all.
+    touches: Touches,
 }
 
 impl Policies {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, indexes: Mutex::default(), known: AtomicU64::new(0) }
+        let in_order = !matches!(settings.policy, Policy::S3Fifo { .. });
+        Self {
+            settings,
+            indexes: Mutex::default(),
+            known: AtomicU64::new(0),
+            touches: Touches::new(in_order),
+        }
     }
 
     pub(crate) fn is_bounded(&self) -> bool {
@@ -195,6 +210,10 @@ impl Policies {
         }
         {
             let index = indexes.get_mut(&instance)?;
+            if !self.settings.per_scope {
+                // What was read before is read before.
+                self.touches.take(|hash| index.touch(hash));
+            }
             before = index.len() as u64;
             done = work(index);
             after = index.len() as u64;
@@ -207,41 +226,50 @@ impl Policies {
     }
 
     /// An entry was read.
-    pub(crate) fn touch(&self, scope: &Namespace, key: &str) {
+    #[inline]
+    pub(crate) fn touch(&self, route: &Route, key: &str) {
         if self.is_bounded() {
-            self.with(scope, false, |index| index.touch(scope, key));
+            self.touch_bounded(route, hash::of_both(route.hash, hash::of_key(key)));
+        }
+    }
+
+    fn touch_bounded(&self, route: &Route, hash: u64) {
+        if self.settings.per_scope {
+            self.with(&route.scope, false, |index| index.touch(hash));
+        } else if self.touches.add(hash) {
+            self.with(&route.scope, false, |_| ());
         }
     }
 
     /// An entry is gone from the store.
-    pub(crate) fn forget(&self, scope: &Namespace, key: &str) {
-        self.with(scope, false, |index| index.forget(scope, key));
+    pub(crate) fn forget(&self, id: &Id) {
+        self.with(&id.scope, false, |index| index.forget(id));
     }
 
     /// An entry that stood for a promise is gone.
-    pub(crate) fn forget_pending(&self, scope: &Namespace, key: &str) {
-        self.with(scope, false, |index| index.forget_pending(scope, key));
+    pub(crate) fn forget_pending(&self, id: &Id) {
+        self.with(&id.scope, false, |index| index.forget_pending(id));
     }
 
     /// An entry's expiry was changed.
-    pub(crate) fn set_expiry(&self, scope: &Namespace, key: &str, expires: Option<Deadline>) {
-        self.with(scope, false, |index| index.set_expiry(scope, key, expires));
+    pub(crate) fn set_expiry(&self, id: &Id, expires: Option<Deadline>) {
+        self.with(&id.scope, false, |index| index.set_expiry(id, expires));
     }
 
     /// An entry was read for the last time that it was pinned for.
-    pub(crate) fn unpin(&self, scope: &Namespace, key: &str, expires: Option<Deadline>) {
+    pub(crate) fn unpin(&self, id: &Id, expires: Option<Deadline>) {
         let bounded = self.is_bounded();
-        self.with(scope, false, |index| {
-            index.unpin(scope, key, expires);
+        self.with(&id.scope, false, |index| {
+            index.unpin(id, expires);
             if !bounded {
-                index.forget(scope, key);
+                index.forget(id);
             }
         });
     }
 
     /// Tells whether the store holds the entry, as far as the policy knows.
-    pub(crate) fn is_stored(&self, scope: &Namespace, key: &str) -> bool {
-        self.with(scope, false, |index| index.is_stored(scope, key)).unwrap_or(false)
+    pub(crate) fn is_stored(&self, id: &Id) -> bool {
+        self.with(&id.scope, false, |index| index.is_stored(id)).unwrap_or(false)
     }
 
     /// A range was removed from the store; gives what was stored after `mark` or is being written,
@@ -262,7 +290,9 @@ impl Policies {
 
     /// Forgets everything: another store is opened.
     pub(crate) fn reset(&self) {
-        lock(&self.indexes).clear();
+        let mut indexes = lock(&self.indexes);
+        indexes.clear();
+        self.touches.take(|_| ());
         self.known.store(0, SeqCst);
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use larder_core::{ErrorKind, Namespace, NamespacedStore};
 
-use super::{Entry, Id, MAX_WEIGHT, Writers};
+use super::{Entry, MAX_WEIGHT, Writers};
 use crate::CacheResult;
 use crate::envelope::Envelope;
+use crate::id::Id;
 use crate::space::{Inner, ROOTS};
 
 const PAGE: usize = 500;
@@ -71,7 +72,7 @@ impl Inner {
                     pinned_until: head.and_then(|head| head.pinned_until),
                     pending: false,
                 };
-                let id = Id { scope: scope.clone(), key: key.as_str().into() };
+                let id = Id::new(scope.clone(), key.as_str().into());
                 found.push((head.map_or(i64::MIN, |head| head.modified), id, entry));
             }
             cursor = page.next;

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Entry, Id, Room, Victim};
+use super::{Entry, Room, Victim};
+use crate::id::Id;
 use crate::slot::SlotRef;
-use crate::space::{Inner, Route};
+use crate::space::Inner;
 use crate::write::Locked;
 use crate::{CacheError, CacheResult};
 
@@ -60,7 +61,6 @@ impl Inner {
     /// Makes room for a write by removing others from the store.
     pub(crate) async fn admit(
         self: &Arc<Self>,
-        route: &Route,
         slot: &SlotRef,
         weight: u64,
         pin: bool,
@@ -69,7 +69,7 @@ impl Inner {
         if !policies.is_bounded() && !pin {
             return Ok(Admitted::Uncounted);
         }
-        let id = Id { scope: route.scope.clone(), key: Arc::clone(&slot.key) };
+        let id = slot.id.clone();
         let now = self.now();
         let room = policies.with(&id.scope, true, |index| {
             (index.reserve(&id, weight, pin, now), index.take_pins_expired())
@@ -118,12 +118,12 @@ impl Locked {
     /// Removes the key from the store, unless it has been stored again since it became a victim.
     async fn evict(self) -> CacheResult<bool> {
         let slot = &self.slot;
-        if self.inner.policies.is_stored(&slot.scope, &slot.key) {
+        if self.inner.policies.is_stored(&slot.id) {
             return Ok(false);
         }
         self.store_delete().await?;
         // It is known again where the write that it was to make room for was given up meanwhile.
-        self.inner.policies.forget(&slot.scope, &slot.key);
+        self.inner.policies.forget(&slot.id);
         slot.abandon_pending();
         Ok(true)
     }

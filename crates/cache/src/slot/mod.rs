@@ -4,16 +4,18 @@
 //! under it what it overtook; a fill looks under the same lock whether it was overtaken. That is the
 //! whole of F2.
 
+mod shelf;
 mod table;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use larder_core::{Bytes, Deadline, Namespace};
+use larder_core::{Bytes, Deadline};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use crate::CacheError;
 use crate::flight::{Flight, Outcome};
+use crate::id::Id;
 
 pub(crate) use table::{Joined, Range, SlotRef, Table};
 
@@ -24,12 +26,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// A key of one scope, on which something is happening.
 pub(crate) struct Slot {
-    pub(crate) scope: Namespace,
-    pub(crate) key: Arc<str>,
+    pub(crate) id: Id,
     write: Arc<AsyncMutex<()>>,
     state: Mutex<State>,
-    /// The lock that users take with `lock` and `getset`; replaced when it is taken away.
-    user_lock: Mutex<Arc<AsyncMutex<()>>>,
+    /// The lock that users take with `lock` and `getset`, made when first needed; replaced when it is
+    /// taken away.
+    user_lock: Mutex<Option<Arc<AsyncMutex<()>>>>,
 }
 
 #[derive(Default)]
@@ -51,6 +53,10 @@ pub(crate) enum Overtake {
 }
 
 impl Slot {
+    fn new(id: Id) -> Self {
+        Self { id, write: Arc::default(), state: Mutex::default(), user_lock: Mutex::default() }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -61,12 +67,12 @@ impl Slot {
     }
 
     pub(crate) fn user_lock(&self) -> Arc<AsyncMutex<()>> {
-        Arc::clone(&lock(&self.user_lock))
+        Arc::clone(lock(&self.user_lock).get_or_insert_default())
     }
 
     /// Takes the lock away from its holder, and from those who wait for it.
     pub(crate) fn take_user_lock_away(&self) {
-        *lock(&self.user_lock) = Arc::default();
+        *lock(&self.user_lock) = None;
     }
 
     /// How often the key was changed while the slot was there.
@@ -176,7 +182,7 @@ impl Slot {
     }
 
     /// The last waiter of a flight has gone.
-    fn left_alone(&self, flight: &Arc<Flight>) {
+    pub(crate) fn left_alone(&self, flight: &Arc<Flight>) {
         let mut state = self.state();
         // Joining counts under the same lock, so nobody comes in between.
         if flight.has_waiters() {
@@ -191,34 +197,6 @@ impl Slot {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("scope", &self.scope).finish_non_exhaustive()
-    }
-}
-
-/// One caller who waits for a flight; going away is counted.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) flight: Arc<Flight>,
-    slot: Arc<Slot>,
-}
-
-impl Waiter {
-    fn new(flight: Arc<Flight>, slot: &SlotRef) -> Self {
-        flight.enter();
-        Self { flight, slot: slot.shared() }
-    }
-}
-
-impl Waiter {
-    pub(crate) fn slot(&self) -> &Slot {
-        &self.slot
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if self.flight.leave() {
-            self.slot.left_alone(&self.flight);
-        }
+        f.debug_struct("Slot").field("scope", &self.id.scope).finish_non_exhaustive()
     }
 }

@@ -3,9 +3,7 @@
 //! A slot exists while anyone holds a [`SlotRef`] to it: a write in progress, a flight, a pending
 //! value, a lock.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,9 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use larder_core::Namespace;
 use larder_core::chrono::{DateTime, Utc};
 
-use super::{Slot, Waiter, lock};
-use crate::CacheError;
+use super::shelf::Shelf;
+use super::{Slot, State, lock};
 use crate::flight::Flight;
+use crate::id::Id;
+use crate::route::Route;
+use crate::waiter::Waiter;
+use crate::{CacheError, hash};
 
 const SHARDS: usize = 32;
 
@@ -28,10 +30,10 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    pub(crate) fn covers(&self, scope: &Namespace, key: &str) -> bool {
+    pub(crate) fn covers(&self, id: &Id) -> bool {
         match &self.prefix {
-            None => scope.starts_with(&self.scope),
-            Some(prefix) => *scope == self.scope && key.starts_with(&**prefix),
+            None => id.scope.starts_with(&self.scope),
+            Some(prefix) => id.scope == self.scope && id.key.starts_with(&**prefix),
         }
     }
 }
@@ -49,21 +51,15 @@ pub(crate) enum Joined {
 /// See the module.
 pub(crate) struct Table {
     shards: Box<[Shard]>,
-    hasher: RandomState,
     ranges: RwLock<Vec<(u64, Range)>>,
     next_id: AtomicU64,
 }
 
 #[derive(Default)]
 struct Shard {
-    slots: Mutex<HashMap<Namespace, HashMap<Arc<str>, Held>>>,
+    slots: Mutex<Shelf>,
     /// Counts the values stored, so that a reader knows whether its miss is out of date.
     fills: AtomicU64,
-}
-
-struct Held {
-    slot: Arc<Slot>,
-    users: usize,
 }
 
 impl fmt::Debug for Table {
@@ -76,7 +72,6 @@ impl Table {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            hasher: RandomState::new(),
             ranges: RwLock::default(),
             next_id: AtomicU64::new(1),
         })
@@ -86,130 +81,100 @@ impl Table {
         self.next_id.fetch_add(1, SeqCst)
     }
 
-    fn shard(&self, key: &str) -> &Shard {
-        let hash = self.hasher.hash_one(key);
-        // The remainder is below the number of shards.
-        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+    /// The part of the keys with this hash.
+    #[inline]
+    fn shard(&self, key_hash: u64) -> &Shard {
+        // The remainder is below the number of shards. A shelf looks at the bits at both ends.
+        &self.shards[usize::try_from((key_hash >> 32) % SHARDS as u64).unwrap_or(0)]
     }
 
     /// How many keys something is happening to.
     pub(crate) fn len(&self) -> usize {
-        self.shards
-            .iter()
-            .map(|shard| lock(&shard.slots).values().map(HashMap::len).sum::<usize>())
-            .sum()
+        self.shards.iter().map(|shard| lock(&shard.slots).len()).sum()
     }
 
     /// The slot of a key, made if need be.
-    pub(crate) fn slot(self: &Arc<Self>, scope: &Namespace, key: &str) -> SlotRef {
-        let mut slots = lock(&self.shard(key).slots);
-        self.hold(&mut slots, scope, key)
-    }
-
-    fn hold(
-        self: &Arc<Self>,
-        slots: &mut HashMap<Namespace, HashMap<Arc<str>, Held>>,
-        scope: &Namespace,
-        key: &str,
-    ) -> SlotRef {
-        if !slots.contains_key(scope) {
-            slots.insert(scope.clone(), HashMap::new());
-        }
-        let held = slots.get_mut(scope).and_then(|keys| {
-            let held = keys.get_mut(key)?;
-            held.users += 1;
-            Some(Arc::clone(&held.slot))
-        });
+    pub(crate) fn slot(self: &Arc<Self>, route: &Route, key: &str) -> SlotRef {
+        let key_hash = hash::of_key(key);
+        let mut slots = lock(&self.shard(key_hash).slots);
+        let held = slots.hold(hash::of_both(route.hash, key_hash), &route.scope, key);
         let slot = held.unwrap_or_else(|| {
-            let key: Arc<str> = key.into();
-            let slot = Arc::new(Slot {
-                scope: scope.clone(),
-                key: Arc::clone(&key),
-                write: Arc::default(),
-                state: Mutex::default(),
-                user_lock: Mutex::default(),
-            });
-            if let Some(keys) = slots.get_mut(scope) {
-                keys.insert(key, Held { slot: Arc::clone(&slot), users: 1 });
-            }
+            let slot = Arc::new(Slot::new(Id::on(route, key.into())));
+            slots.add(&slot);
             slot
         });
         SlotRef { table: Arc::clone(self), slot }
     }
 
-    /// The slot of a key, if there is one.
-    pub(crate) fn find(self: &Arc<Self>, scope: &Namespace, key: &str) -> Option<SlotRef> {
-        let mut slots = lock(&self.shard(key).slots);
-        let held = slots.get_mut(scope)?.get_mut(key)?;
-        held.users += 1;
-        Some(SlotRef { table: Arc::clone(self), slot: Arc::clone(&held.slot) })
-    }
-
     /// The slots of all keys in a range.
     pub(crate) fn matching(self: &Arc<Self>, range: &Range) -> Vec<SlotRef> {
-        let mut found = Vec::new();
-        for shard in &self.shards {
-            let mut slots = lock(&shard.slots);
-            for (scope, keys) in slots.iter_mut() {
-                for (key, held) in keys.iter_mut() {
-                    if range.covers(scope, key) {
-                        held.users += 1;
-                        let slot = Arc::clone(&held.slot);
-                        found.push(SlotRef { table: Arc::clone(self), slot });
-                    }
-                }
-            }
-        }
-        found
+        let found = self
+            .shards
+            .iter()
+            .flat_map(|shard| lock(&shard.slots).hold_matching(|id| range.covers(id)));
+        found.map(|slot| SlotRef { table: Arc::clone(self), slot }).collect()
     }
 
     /// Joins the flight of a key, or starts one.
     pub(crate) fn join(
         self: &Arc<Self>,
-        scope: &Namespace,
+        route: &Route,
         key: &str,
-        now: DateTime<Utc>,
+        now: impl FnOnce() -> DateTime<Utc>,
         make: impl FnOnce() -> Flight,
     ) -> Joined {
-        let slot = self.slot(scope, key);
+        let key_hash = hash::of_key(key);
+        let hash = hash::of_both(route.hash, key_hash);
+        {
+            let slots = lock(&self.shard(key_hash).slots);
+            if let Some(slot) = slots.get(hash, &route.scope, key)
+                && let Some(flight) = &slot.state().current
+            {
+                return Joined::Running(Waiter::new(Arc::clone(flight), slot));
+            }
+        }
+        let slot = self.slot(route, key);
         let mut state = slot.state();
         if let Some(flight) = &state.current {
-            return Joined::Running(Waiter::new(Arc::clone(flight), &slot));
+            return Joined::Running(Waiter::new(Arc::clone(flight), &slot.slot));
         }
         if let Some((until, error)) = &state.negative {
-            if !until.is_past(now) {
+            if !until.is_past(now()) {
                 return Joined::Failed(error.clone());
             }
             state.negative = None;
         }
         let flight = Arc::new(make());
         state.current = Some(Arc::clone(&flight));
-        let waiter = Waiter::new(flight, &slot);
+        let waiter = Waiter::new(flight, &slot.slot);
         drop(state);
         Joined::Started(waiter, slot)
     }
 
     /// A waiter for the flight of a key, if there is one.
-    pub(crate) fn pending(self: &Arc<Self>, scope: &Namespace, key: &str) -> Option<Waiter> {
-        let slot = self.find(scope, key)?;
-        let state = slot.state();
-        state.current.as_ref().map(|flight| Waiter::new(Arc::clone(flight), &slot))
+    pub(crate) fn pending(&self, route: &Route, key: &str) -> Option<Waiter> {
+        let key_hash = hash::of_key(key);
+        let slots = lock(&self.shard(key_hash).slots);
+        let slot = slots.get(hash::of_both(route.hash, key_hash), &route.scope, key)?;
+        let State { current, .. } = &*slot.state();
+        current.as_ref().map(|flight| Waiter::new(Arc::clone(flight), slot))
     }
 
-    /// A number that changes when a value is stored under the key.
-    pub(crate) fn fills(&self, key: &str) -> u64 {
-        self.shard(key).fills.load(SeqCst)
+    /// A number that changes when a value is stored under a key with this hash.
+    #[inline]
+    pub(crate) fn fills(&self, key_hash: u64) -> u64 {
+        self.shard(key_hash).fills.load(SeqCst)
     }
 
     /// Tells readers that a value was stored.
-    pub(crate) fn count_fill(&self, key: &str) {
-        self.shard(key).fills.fetch_add(1, SeqCst);
+    pub(crate) fn count_fill(&self, id: &Id) {
+        self.shard(id.key_hash).fills.fetch_add(1, SeqCst);
     }
 
     /// Tells whether a removal that covers the key is under way.
-    pub(crate) fn is_being_removed(&self, scope: &Namespace, key: &str) -> bool {
+    pub(crate) fn is_being_removed(&self, id: &Id) -> bool {
         let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
-        ranges.iter().any(|(_, range)| range.covers(scope, key))
+        ranges.iter().any(|(_, range)| range.covers(id))
     }
 
     /// Begins the removal of a range: until it ends, no fill of a covered key is stored.
@@ -249,9 +214,13 @@ pub(crate) struct SlotRef {
 }
 
 impl SlotRef {
-    /// The slot alone, which does not stay in the table.
-    pub(super) fn shared(&self) -> Arc<Slot> {
-        Arc::clone(&self.slot)
+    /// One more share.
+    pub(crate) fn again(&self) -> Self {
+        let Id { scope, key, key_hash, hash } = &self.slot.id;
+        let held = lock(&self.table.shard(*key_hash).slots).hold(*hash, scope, key);
+        // It is there: this share holds it.
+        let slot = held.unwrap_or_else(|| Arc::clone(&self.slot));
+        Self { table: Arc::clone(&self.table), slot }
     }
 }
 
@@ -265,21 +234,6 @@ impl Deref for SlotRef {
 
 impl Drop for SlotRef {
     fn drop(&mut self) {
-        let mut slots = lock(&self.table.shard(&self.slot.key).slots);
-        let Some(keys) = slots.get_mut(&self.slot.scope) else { return };
-        let Some(held) = keys.get_mut(&self.slot.key) else { return };
-        held.users -= 1;
-        if held.users > 0 {
-            return;
-        }
-        keys.remove(&self.slot.key);
-        if keys.is_empty() {
-            slots.remove(&self.slot.scope);
-            if slots.is_empty() {
-                slots.shrink_to(16);
-            }
-        } else if keys.capacity() > 64 && keys.len() < keys.capacity() / 4 {
-            keys.shrink_to_fit();
-        }
+        lock(&self.table.shard(self.slot.id.key_hash).slots).release(&self.slot);
     }
 }
