@@ -425,8 +425,8 @@ macro_rules! __cache_bugs {
     a_scan_pushes_everything_out Memory
         "Entries that are used again and again go in their turn like those used once."
         => "policies::a_scan_does_not_push_out_what_is_used" {
-        "policy/index.rs": "if node.uses <= 1 {"
-            => "if BUG || node.uses <= 1 {";
+        "policy/index.rs": "if node.uses == 0 {"
+            => "if BUG || node.uses == 0 {";
     }
     the_expired_wait_their_turn Memory
         "Live entries are evicted before expired ones."

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use larder_cache::{Cache, CacheSpace, Policy};
 use larder_core::{GetOptions, Raw, Store};
+use larder_memory::MemoryStore;
 
 use super::memory::filled;
 use crate::{Load, Race, Row, Size, Unit, drive, value};
@@ -16,7 +17,7 @@ const MOKA: &str = "moka::future";
 const WAITERS: usize = 1_000;
 
 async fn cache(policy: Policy, keys: &[String]) -> Cache<Bytes> {
-    let store = filled(&[]).await;
+    let store = Arc::new(MemoryStore::new());
     let space = CacheSpace::builder(store).policy(policy).build().await.expect("a space");
     let cache = space.cache_with_codec(Raw);
     for key in keys {
@@ -110,7 +111,12 @@ async fn hit(size: Size, load: &Load, cache: &Cache<Bytes>) -> Row {
     let store = filled(&load.keys).await;
     let steps = size.of(200_000);
     Race::new("a get that hits, one task", Unit::Nanoseconds)
-        .ours("Larder cache", async || {
+        .ours("Larder cache, get_value", async || {
+            1e9 / drive!(load, 1, steps, cache = cache, |key, _step| {
+                std::hint::black_box(cache.get_value(key).await.expect("a get").expect("a hit"));
+            })
+        })
+        .ours("Larder cache, get and value", async || {
             1e9 / drive!(load, 1, steps, cache = cache, |key, _step| {
                 let hit = cache.get(key).await.expect("a get").expect("a hit");
                 std::hint::black_box(hit.value().expect("a value"));

@@ -431,7 +431,7 @@ impl Index {
                     if second.is_none() || self.nodes.queued_weight(Queue::Small) >= small =>
                 {
                     let node = self.nodes.get_mut(at)?;
-                    if node.uses <= 1 {
+                    if node.uses == 0 {
                         self.ghosts.remember(&node.id, most);
                         return Some(at);
                     }
@@ -480,7 +480,9 @@ mod tests {
         let ids = ["a", "b", "c", "d"]
             .map(|key| Id { hash: 7, ..Id::new(Namespace::root(), key.into()) });
         let now = DateTime::UNIX_EPOCH;
-        ids.iter().for_each(|id| index.adopt(id.clone(), entry, now));
+        for id in &ids {
+            index.adopt(id.clone(), entry, now);
+        }
         // One in the middle, the first, and the last that came.
         for (gone, at) in [1, 0, 3].into_iter().enumerate() {
             assert!(index.is_stored(&ids[at]));
