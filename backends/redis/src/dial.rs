@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::address::{Address, Target};
 use crate::connection::RedisConnection;
 use crate::error::{Effect, answered, handshake, lost, socket, unexpected};
-use crate::patience::Patience;
+use crate::gather::Calls;
 
 /// The oldest server whose commands suffice (`R3`).
 const OLDEST: (u64, u64) = (6, 2);
@@ -35,8 +35,8 @@ pub(crate) struct Dialer {
 pub(crate) struct Live {
     pub(crate) connection: RedisConnection,
     pub(crate) server: Server,
-    pub(crate) patience: Arc<Patience>,
-    /// How long `patience` lasts.
+    pub(crate) calls: Arc<Calls>,
+    /// How long those wait.
     pub(crate) limit: Duration,
     /// Set when it is lost, replaced or closed.
     over: Arc<AtomicBool>,
@@ -168,16 +168,17 @@ impl Dialer {
         let mut connection = RedisConnection::from(connection);
         let over = Arc::new(AtomicBool::new(false));
         let ending = Ending(Arc::clone(&over));
+        let calls = Arc::new(Calls::default());
+        let carried = Arc::clone(&calls);
         let mover = tokio::spawn(async move {
             let _ending = ending;
-            mover.await;
+            carried.carry(mover).await;
         });
         let server = inspect(&mut connection).await?;
-        let patience = Arc::new(Patience::default());
-        let (watched, limit) = (Arc::clone(&patience), self.response_timeout);
-        let clock = tokio::spawn(async move { watched.tick(limit).await }).abort_handle();
+        let (watched, limit) = (Arc::clone(&calls), self.response_timeout);
+        let clock = tokio::spawn(async move { watched.patience.tick(limit).await }).abort_handle();
         let mover = Mutex::new(Some(mover));
-        Ok(Live { connection, server, patience, limit, over, mover, clock })
+        Ok(Live { connection, server, calls, limit, over, mover, clock })
     }
 }
 

@@ -246,7 +246,7 @@ impl<'a> Lease<'a> {
         let watch = GivenUp::watch(self.given_up, effect);
         let outcome = match &mut self.way {
             Way::Owned { line, .. } => {
-                line.live.patience.limit(pin!(line.connection.send_all(pipeline))).await
+                line.live.calls.wait(pin!(line.connection.send_all(pipeline))).await
             }
             Way::Borrowed { connection, limit, .. } => {
                 timeout(*limit, connection.send_all(pipeline)).await.ok()
@@ -271,7 +271,7 @@ impl<'a> Lease<'a> {
         let watch = GivenUp::watch(self.given_up, effect);
         let outcome = match &mut self.way {
             Way::Owned { line, .. } => {
-                line.live.patience.limit(pin!(line.connection.send(command))).await
+                line.live.calls.wait(pin!(line.connection.send(command))).await
             }
             Way::Borrowed { connection, limit, .. } => {
                 Box::pin(timeout(*limit, connection.send(command))).await.ok()

@@ -51,6 +51,7 @@ mod dial;
 mod driver;
 mod error;
 mod expiry;
+mod gather;
 mod keys;
 mod listing;
 mod patience;

@@ -30,6 +30,12 @@ struct Seats {
     free: Vec<usize>,
 }
 
+impl Seats {
+    fn taken(&self) -> usize {
+        self.seats.len() - self.free.len()
+    }
+}
+
 struct Waiting {
     since: u32,
     waker: Waker,
@@ -107,7 +113,16 @@ impl Patience {
     }
 
     fn is_empty(&self) -> bool {
-        self.rooms.all().all(|room| room.free.len() == room.seats.len())
+        self.rooms.all().all(|room| room.taken() == 0)
+    }
+
+    /// Tells whether more than one call waits.
+    pub(crate) fn is_shared(&self) -> bool {
+        let mut taken = 0;
+        self.rooms.all().any(|room| {
+            taken += room.taken();
+            taken > 1
+        })
     }
 }
 
