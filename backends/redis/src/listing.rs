@@ -14,6 +14,8 @@ use crate::store::RedisStore;
 
 /// The most keys that a SCAN is asked to look at: about a millisecond of the server's time.
 const COUNT: usize = 1000;
+/// How many keys a SCAN of the clearing script looks at, of which it does several.
+const CLEAR_COUNT: usize = 400;
 /// How many SCANs one page may take before it is handed out, full or not.
 const SCANS: usize = 32;
 
@@ -127,7 +129,7 @@ impl RedisStore {
 
     /// Removes what begins with `prefix`, in steps that let others in between.
     async fn clear(&self, prefix: &str, tree: bool) -> Result<u64> {
-        let (pattern, count) = (pattern(prefix), COUNT.to_string());
+        let (pattern, count) = (pattern(prefix), CLEAR_COUNT.to_string());
         let mut removed = 0;
         // One connection for all steps: cursors mean nothing to a server that was restarted.
         let mut lease = self.driver().lease().await?;
