@@ -1,11 +1,14 @@
-use larder_core::{Bytes, Error, ErrorKind, Result, SetItem, SetOutcome};
+use std::sync::Arc;
+
+use larder_core::{Bytes, Error, ErrorKind, InProgress, Result, SetItem, SetOutcome};
 use redis::{Cmd, Pipeline, Value};
 
+use crate::apart::{LARGE, begin_apart};
 use crate::driver::bytes;
 use crate::error::{Effect, unexpected};
 use crate::keys::command;
 use crate::store::RedisStore;
-use crate::write::{Meaning, Write};
+use crate::write::{Meaning, Write, version_len};
 
 /// How many keys go into one MGET or one pipeline: the server serves others in between.
 const CHUNK: usize = 512;
@@ -64,9 +67,18 @@ impl RedisStore {
         Ok(outcomes)
     }
 
-    pub(crate) async fn write_many(&self, items: &[SetItem<'_>]) -> Vec<Result<SetOutcome>> {
+    /// `call` goes along with what may outlive the caller's future.
+    pub(crate) async fn write_many(
+        &self,
+        items: &[SetItem<'_>],
+        call: &Arc<InProgress>,
+    ) -> Vec<Result<SetOutcome>> {
         let mut batch = Batch::new(self, "set_many");
         for item in items {
+            if item.value.len() + version_len(&item.options.condition) >= LARGE {
+                batch.add_large(item, call).await;
+                continue;
+            }
             let write = Write::of(self.physical(item.key), &item.value, &item.options);
             let command = write.map(Write::into_command);
             batch.add(item.key, item.value.len(), command).await;
@@ -124,6 +136,32 @@ impl<'a> Batch<'a> {
         self.waiting.push((key, meaning));
     }
 
+    /// Sends an item by itself, after those that wait, and makes it ready on another thread.
+    async fn add_large(&mut self, item: &SetItem<'a>, call: &Arc<InProgress>) {
+        self.send().await;
+        if let Some(error) = &self.away {
+            let error = self.store.key_error(self.operation, item.key)(error.clone());
+            return self.outcomes.push(Err(error));
+        }
+        let (store, call) = (self.store.clone(), Arc::clone(call));
+        let (key, value) = (item.key.to_owned(), item.value.clone());
+        let options = item.options.clone();
+        let sent = Box::pin(begin_apart(async move {
+            let _call = call;
+            let mut pipeline = Pipeline::with_capacity(1);
+            let write = Write::of(store.physical(&key), &value, &options);
+            let meaning = write.map(Write::into_command).map(|(command, meaning)| {
+                pipeline.add_command(command);
+                meaning
+            });
+            Ok((store.replies(&pipeline).await?, meaning))
+        }));
+        match sent.await {
+            Ok((replies, meaning)) => self.take(replies, vec![(item.key, meaning)]),
+            Err(error) => self.fail(error, [item.key]),
+        }
+    }
+
     async fn finish(mut self) -> Vec<Result<SetOutcome>> {
         self.send().await;
         self.outcomes
@@ -133,35 +171,41 @@ impl<'a> Batch<'a> {
         self.bytes = 0;
         let pipeline = std::mem::take(&mut self.pipeline);
         let waiting = std::mem::take(&mut self.waiting);
-        match self.replies(&pipeline).await {
-            Ok(replies) => {
-                let mut replies = replies.into_iter();
-                for (key, meaning) in waiting {
-                    let outcome = meaning.and_then(|meaning| {
-                        meaning.outcome(&replies.next().ok_or_else(unexpected)?)
-                    });
-                    let named = self.store.key_error(self.operation, key);
-                    self.outcomes.push(outcome.map_err(named));
-                }
-            }
-            Err(error) => {
-                for (key, _) in waiting {
-                    let named = self.store.key_error(self.operation, key);
-                    self.outcomes.push(Err(named(error.clone())));
-                }
-                self.away.get_or_insert_with(|| not_sent(error));
-            }
+        let replies = match &self.away {
+            Some(error) => Err(error.clone()),
+            None => self.store.replies(&pipeline).await,
+        };
+        match replies {
+            Ok(replies) => self.take(replies, waiting),
+            Err(error) => self.fail(error, waiting.into_iter().map(|(key, _)| key)),
         }
     }
 
-    async fn replies(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
-        if let Some(error) = &self.away {
-            return Err(error.clone());
+    fn take(&mut self, replies: Vec<Value>, waiting: Vec<(&str, Result<Meaning>)>) {
+        let mut replies = replies.into_iter();
+        for (key, meaning) in waiting {
+            let outcome = meaning
+                .and_then(|meaning| meaning.outcome(&replies.next().ok_or_else(unexpected)?));
+            let named = self.store.key_error(self.operation, key);
+            self.outcomes.push(outcome.map_err(named));
         }
+    }
+
+    fn fail<'k>(&mut self, error: Error, keys: impl IntoIterator<Item = &'k str>) {
+        for key in keys {
+            let named = self.store.key_error(self.operation, key);
+            self.outcomes.push(Err(named(error.clone())));
+        }
+        self.away.get_or_insert_with(|| not_sent(error));
+    }
+}
+
+impl RedisStore {
+    async fn replies(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        self.store.driver().lease().await?.run_all(pipeline, Effect::Write).await
+        self.driver().lease().await?.run_all(pipeline, Effect::Write).await
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Effect, unexpected};
 use crate::expiry::{Life, millis};
 use crate::keys::{PhysicalKey, command};
 use crate::scripts::{GET_AND_RENEW, GET_WITH_EXPIRY, MAX_MILLIS, SET, Script, UPDATE_EXPIRY};
-use crate::write::{Meaning, Write};
+use crate::write::{Meaning, Write, version_len};
 
 /// A store on a Redis server; see the [crate's docs](crate).
 ///
@@ -237,14 +237,6 @@ impl RedisStore {
     }
 }
 
-/// The length of the version that has to match, which is the old value.
-fn version_len(condition: &Condition) -> usize {
-    match condition {
-        Condition::Matches(version) => version.as_bytes().len(),
-        _ => 0,
-    }
-}
-
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for RedisStore {
@@ -333,12 +325,12 @@ impl Store for RedisStore {
 
     async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
         let keys = items.iter().map(|item| item.key);
-        let _call = self.0.context.begin_bulk("set_many", keys)?;
+        let call = Arc::new(self.0.context.begin_bulk("set_many", keys)?);
         for item in &items {
             let checked = self.capabilities().check_set(item.value.len(), &item.options);
             checked.map_err(self.key_error("set_many", item.key))?;
         }
-        Ok(self.write_many(&items).await)
+        Ok(self.write_many(&items, &call).await)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {

@@ -6,6 +6,14 @@ use crate::expiry::Life;
 use crate::keys::{PhysicalKey, command};
 use crate::scripts::{MAX_MILLIS, SET, Script};
 
+/// The length of the version that has to match, which is the old value.
+pub(crate) fn version_len(condition: &Condition) -> usize {
+    match condition {
+        Condition::Matches(version) => version.as_bytes().len(),
+        _ => 0,
+    }
+}
+
 /// A set, as one command or one script.
 pub(crate) enum Write<'a> {
     Command(Cmd, Meaning),

@@ -108,6 +108,8 @@ pub(super) async fn large_values_block_no_thread(t: &Trial) -> Verdict {
     t.collect(expect_prompt!(limit, "get of 8 MiB", store.get("k").into_future()))?;
     t.collect(expect_prompt!(limit, "exists of 8 MiB", store.exists("k")))?;
     t.collect(expect_prompt!(limit, "get_many of 8 MiB", store.get_many(&["k", "l"])))?;
+    let items = || vec![SetItem::new("k", value.clone()), SetItem::new("l", value.clone())];
+    t.collect(expect_prompt!(limit, "set_many of twice 8 MiB", store.set_many(items())))?;
     let options = SetOptions::default().with_expiry(LONG);
     let mortal = "set of 8 MiB with an expiry";
     t.collect(expect_prompt!(limit, mortal, store.set_opts("k", value.clone(), options.clone())))?;
