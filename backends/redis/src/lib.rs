@@ -58,6 +58,7 @@ mod patience;
 mod per_thread;
 mod pool;
 mod scripts;
+mod single;
 mod store;
 #[cfg(feature = "tls")]
 mod tls;
