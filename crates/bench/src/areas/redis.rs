@@ -1,6 +1,6 @@
+mod clearing;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use larder_core::{GetOptions, Store};
 use larder_redis::RedisStore;
@@ -19,10 +19,12 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
     let url = std::env::var(URL).unwrap_or_else(|_| {
         panic!("{URL} names the server to measure on: `cargo xtask bench redis` starts one")
     });
+    let client = redis::Client::open(&*url).expect("a client");
+    // First, while the server holds nothing else.
+    let clearing = clearing::rows(size, &url, &client).await;
     let load = Load::new(size.entries(100_000), size);
     let store = RedisStore::builder(&*url).namespace("bench").build().await.expect("a store");
     let store: Arc<dyn Store> = Arc::new(store);
-    let client = redis::Client::open(&*url).expect("a client");
     let raw = client.get_multiplexed_async_connection().await.expect("a connection");
     for keys in load.keys.chunks(1_000) {
         let items = keys
@@ -108,80 +110,6 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         })
         .times("the redis crate, MGET", 0.95);
     rows.push(race.run(size.rounds()).await);
-    rows.extend(clearing(size, &url, &client).await);
+    rows.extend(clearing);
     rows
-}
-
-const KEYS_AND_DEL: &str = "Lua KEYS and DEL";
-const SCRIPT: &str = "local keys = redis.call('KEYS', ARGV[1]) \
-    for first = 1, #keys, 5000 do \
-      redis.call('DEL', unpack(keys, first, math.min(first + 4999, #keys))) \
-    end";
-
-/// What clearing 100,000 of 200,000 keys takes, and how long another client waits meanwhile.
-async fn clearing(size: Size, url: &str, client: &redis::Client) -> Vec<Row> {
-    let count = size.entries(100_000);
-    let mut figures = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
-    for _ in 0..size.rounds().min(5) {
-        for by_script in [false, true] {
-            let stay = RedisStore::builder(url).namespace("stays").build().await.expect("a store");
-            let go = RedisStore::builder(url).namespace("goes").build().await.expect("a store");
-            let keys: Vec<String> = (0..count).map(crate::key).collect();
-            for keys in keys.chunks(1_000) {
-                for store in [&stay, &go] {
-                    let items = keys.iter().map(|key| larder_core::SetItem::new(key, value(100)));
-                    for done in store.set_many(items.collect()).await.expect("a batch") {
-                        done.expect("a set");
-                    }
-                }
-            }
-            let mut other = client.get_multiplexed_async_connection().await.expect("a connection");
-            let over = Arc::new(AtomicBool::new(false));
-            let watch = Arc::clone(&over);
-            let watcher = tokio::spawn(async move {
-                let mut longest = Duration::ZERO;
-                while !watch.load(Ordering::Relaxed) {
-                    let started = Instant::now();
-                    let _: String =
-                        redis::cmd("PING").query_async(&mut other).await.expect("a pong");
-                    longest = longest.max(started.elapsed());
-                }
-                longest.as_nanos() as f64
-            });
-            let started = Instant::now();
-            if by_script {
-                let mut connection =
-                    client.get_multiplexed_async_connection().await.expect("a connection");
-                let mut eval = redis::cmd("EVAL");
-                eval.arg(SCRIPT).arg(0).arg("goes:*");
-                let () = eval.query_async(&mut connection).await.expect("a deletion");
-            } else {
-                go.delete_all().await.expect("a deletion");
-            }
-            let took = started.elapsed().as_nanos() as f64;
-            over.store(true, Ordering::Relaxed);
-            figures[usize::from(by_script)][0].push(took);
-            figures[usize::from(by_script)][1].push(watcher.await.expect("the watcher"));
-            assert!(stay.exists(&keys[0]).await.expect("an answer"), "a neighbour was cleared");
-            stay.delete_all().await.expect("a deletion");
-        }
-    }
-    let [[ours, our_stall], [theirs, their_stall]] = figures;
-    let race = |work: &str, ours: Vec<f64>, theirs: Vec<f64>| {
-        let (mut ours, mut theirs) = (ours.into_iter().cycle(), theirs.into_iter().cycle());
-        Race::new(work, Unit::Nanoseconds)
-            .ours("Larder", move || std::future::ready(ours.next().expect("a figure")))
-            .peer(KEYS_AND_DEL, move || std::future::ready(theirs.next().expect("a figure")))
-    };
-    let rounds = size.rounds().min(5);
-    vec![
-        race("delete_all of 100,000 of 200,000 keys", ours, theirs)
-            .times(KEYS_AND_DEL, 1.0 / 1.6)
-            .run(rounds)
-            .await,
-        race("the longest that another client waits meanwhile", our_stall, their_stall)
-            .at_most(2e6)
-            .run(rounds)
-            .await,
-    ]
 }
