@@ -4,8 +4,10 @@
 //! deadline rounded *down* to [`SLOT_BITS`] bits of microseconds, some eight seconds, so that a key
 //! that is set or renewed again and again changes its entry once a slot and not each time.
 //!
-//! A record with a deadline always has its entry, which is written first. An entry may be stale;
-//! purging reads the record itself before it removes anything (`E6`).
+//! A record with a deadline always has an entry, which is written first: in the slot of its deadline, or
+//! in an earlier one, where the key already had it when the deadline moved on; the record says which.
+//! Purging moves such an entry to where it belongs once it meets it. An entry may be stale; purging
+//! reads the record itself before it removes anything (`E6`).
 
 use chrono::{DateTime, Utc};
 use larder_core::{Deadline, Result};
@@ -25,9 +27,18 @@ impl Slot {
         Self(deadline.as_micros() >> SLOT_BITS)
     }
 
-    /// Eight bytes in the order of time: the sign bit is turned over, for years before 1970.
+    /// The slot as a number in the order of time: the sign bit is turned over, for years before 1970.
+    pub(crate) fn to_ordinal(self) -> u64 {
+        self.0.cast_unsigned() ^ (1 << 63)
+    }
+
+    /// The slot with this [ordinal](Self::to_ordinal).
+    pub(crate) fn from_ordinal(ordinal: u64) -> Self {
+        Self((ordinal ^ (1 << 63)).cast_signed())
+    }
+
     fn to_bytes(self) -> [u8; SLOT_LEN] {
-        (self.0 ^ i64::MIN).to_be_bytes()
+        self.to_ordinal().to_be_bytes()
     }
 
     fn entry(self, physical: &[u8]) -> Vec<u8> {
@@ -80,7 +91,7 @@ impl Due {
     /// Slot and physical key; `None` for an entry that we never write.
     pub(crate) fn parts(&self) -> Option<(Slot, &[u8])> {
         let (slot, physical) = self.0.split_first_chunk::<SLOT_LEN>()?;
-        Some((Slot(i64::from_be_bytes(*slot) ^ i64::MIN), physical))
+        Some((Slot::from_ordinal(u64::from_be_bytes(*slot)), physical))
     }
 }
 

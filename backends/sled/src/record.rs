@@ -1,5 +1,7 @@
 //! The bytes of one record: a [`StorageObject`](larder_core::StorageObject) (`R1`), or, for a value
-//! that is kept in chunks, the same with the fields `chunks` and `len` in place of `data`.
+//! that is kept in chunks, the same with the fields `chunks` and `len` in place of `data`. A field
+//! `slot`, after `expires_at`, names the slot of the record's entry in the expiry index where that is not
+//! the one of the deadline.
 //!
 //! What we write ourselves has few shapes, and the most frequent one is read in a few comparisons;
 //! everything else goes through the general reader. Records are read on every call, so the
@@ -9,19 +11,26 @@ use chrono::{DateTime, Utc};
 use larder_core::{Deadline, ErrorKind, RecordReader, Result, write_expires_at};
 use sled::IVec;
 
+use crate::index::Slot;
 use crate::large::Chunked;
 
-const BEFORE_EXPIRY: &[u8] = b"\x82\xaaexpires_at";
-const BEFORE_DATA: &[u8] = b"\xa4data";
+const BEFORE_EXPIRY: &[u8; 11] = b"\xaaexpires_at";
+const BEFORE_SLOT: &[u8; 6] = b"\xa4slot\xcf";
+const BEFORE_DATA: &[u8; 5] = b"\xa4data";
 
 const BEFORE_CHUNKS: &[u8] = b"\xa6chunks\xcf";
 const BEFORE_LEN: &[u8] = b"\xa3len\xcf";
+
+/// At least what a record takes beside the data in it: both expiry and slot at their longest.
+const MOST_AROUND_DATA: usize = 64;
 
 /// What a record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'r> {
     pub(crate) body: Body<'r>,
     pub(crate) expires_at: Option<Deadline>,
+    /// Where the index has the record's entry; none for a record without a deadline.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// The value of a record, or where it is.
@@ -32,6 +41,16 @@ pub(crate) enum Body<'r> {
 }
 
 impl<'r> Record<'r> {
+    /// A record whose entry is in the slot of its deadline.
+    pub(crate) fn new(body: Body<'r>, expires_at: Option<Deadline>) -> Self {
+        Self { body, expires_at, slot: expires_at.map(Slot::of) }
+    }
+
+    /// The same record with its entry in `slot`, if that is no later than its own.
+    pub(crate) fn with_entry_in(self, slot: Option<Slot>) -> Self {
+        Self { slot: self.slot.map(|own| slot.map_or(own, |slot| slot.min(own))), ..self }
+    }
+
     /// Reads a record.
     ///
     /// # Errors
@@ -47,7 +66,8 @@ impl<'r> Record<'r> {
     /// Reads a record as [`write`] writes it; `None` for any other.
     #[inline]
     fn read_own(bytes: &'r [u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(BEFORE_EXPIRY)?;
+        let (fields, rest) = bytes.split_first()?;
+        let rest = after(BEFORE_EXPIRY, rest)?;
         let (expires_at, rest) = match rest {
             [0xc0, rest @ ..] => (None, rest),
             [0xd6, 0xff, rest @ ..] => {
@@ -65,7 +85,15 @@ impl<'r> Record<'r> {
             None => None,
             Some((seconds, nanos)) => Some(deadline(seconds, nanos)?),
         };
-        let (len, data) = match rest.strip_prefix(BEFORE_DATA)? {
+        let (slot, rest) = match (fields, after(BEFORE_SLOT, rest)) {
+            (0x82, None) => (None, rest),
+            (0x83, Some(rest)) => {
+                let (slot, rest) = rest.split_first_chunk()?;
+                (Some(Slot::from_ordinal(u64::from_be_bytes(*slot))), rest)
+            }
+            _ => return None,
+        };
+        let (len, data) = match after(BEFORE_DATA, rest)? {
             [0xc4, len, data @ ..] => (u64::from(*len), data),
             [0xc5, rest @ ..] => {
                 let (len, data) = rest.split_first_chunk()?;
@@ -77,19 +105,21 @@ impl<'r> Record<'r> {
             }
             _ => return None,
         };
-        (data.len() as u64 == len).then_some(Self { body: Body::Inline(data), expires_at })
+        let record = Self::new(Body::Inline(data), expires_at).with_entry_in(slot);
+        (data.len() as u64 == len).then_some(record)
     }
 
     #[cold]
     fn read_any(bytes: &'r [u8]) -> Result<Self> {
         let mut reader = RecordReader::new(bytes)?;
-        let (mut expires_at, mut data, mut set, mut len) = (None, None, None, None);
+        let (mut expires_at, mut data, mut set, mut len, mut slot) = (None, None, None, None, None);
         while let Some(field) = reader.next_field()? {
             match field {
                 "expires_at" => expires_at = Some(reader.expires_at()?),
                 "data" => data = Some(reader.bin()?),
                 "chunks" => set = Some(reader.uint()?),
                 "len" => len = Some(reader.uint()?),
+                "slot" => slot = Some(Slot::from_ordinal(reader.uint()?)),
                 _ => reader.skip()?,
             }
         }
@@ -100,7 +130,7 @@ impl<'r> Record<'r> {
             _ => return Err(ErrorKind::Corrupt.into()),
         };
         let expires_at = expires_at.ok_or(ErrorKind::Corrupt)?.map(Deadline::at);
-        Ok(Self { body, expires_at })
+        Ok(Self::new(body, expires_at).with_entry_in(slot))
     }
 
     /// Tells whether the record has expired.
@@ -119,10 +149,25 @@ impl<'r> Record<'r> {
 
     /// The bytes of the record.
     pub(crate) fn write(&self) -> IVec {
-        match self.body {
-            Body::Inline(data) => write_inline(data, self.expires_at),
-            Body::Chunked(chunked) => write_chunked(chunked, self.expires_at),
+        let inline = match self.body {
+            Body::Inline(data) => data.len(),
+            Body::Chunked(_) => 0,
+        };
+        let mut out = Vec::with_capacity(MOST_AROUND_DATA + inline);
+        let slot = self.slot.filter(|slot| Some(*slot) != self.expires_at.map(Slot::of));
+        let body_fields = if matches!(self.body, Body::Inline(_)) { 1 } else { 2 };
+        out.push(0x81 + body_fields + u8::from(slot.is_some()));
+        out.extend_from_slice(BEFORE_EXPIRY);
+        write_expiry(&mut out, self.expires_at);
+        if let Some(slot) = slot {
+            out.extend_from_slice(BEFORE_SLOT);
+            out.extend_from_slice(&slot.to_ordinal().to_be_bytes());
         }
+        match self.body {
+            Body::Inline(data) => write_inline(&mut out, data),
+            Body::Chunked(chunked) => write_chunked(&mut out, chunked),
+        }
+        out.into()
     }
 }
 
@@ -131,6 +176,13 @@ impl<'r> Record<'r> {
 #[inline]
 pub(crate) fn is_past(deadline: Deadline, now: DateTime<Utc>) -> bool {
     deadline.as_micros() <= now.timestamp_micros()
+}
+
+/// What comes after `start`: of a known length, it is compared without a call.
+#[inline]
+fn after<'r, const N: usize>(start: &[u8; N], bytes: &'r [u8]) -> Option<&'r [u8]> {
+    let (found, rest) = bytes.split_first_chunk()?;
+    (found == start).then_some(rest)
 }
 
 /// Seconds and nanoseconds as a deadline; `None` for what the general reader has to look at.
@@ -144,10 +196,21 @@ fn deadline(seconds: u64, nanos: u64) -> Option<Deadline> {
     (micros <= Deadline::MAX.as_micros()).then(|| Deadline::from_micros(micros))
 }
 
-fn write_inline(data: &[u8], expires_at: Option<Deadline>) -> IVec {
-    let mut out = Vec::with_capacity(BEFORE_EXPIRY.len() + 10 + BEFORE_DATA.len() + 5 + data.len());
-    out.extend_from_slice(BEFORE_EXPIRY);
-    write_expires_at(&mut out, expires_at.map(Deadline::to_datetime));
+/// Writes a deadline; the usual kind, in this century and between two seconds, in few steps.
+fn write_expiry(out: &mut Vec<u8>, expires_at: Option<Deadline>) {
+    let micros = expires_at.and_then(|deadline| u64::try_from(deadline.as_micros()).ok());
+    let parts = micros.map(|micros| (micros / 1_000_000, micros % 1_000_000 * 1_000));
+    match (expires_at, parts) {
+        (None, _) => out.push(0xc0),
+        (_, Some((seconds, nanos))) if nanos != 0 && seconds < 1 << 34 => {
+            out.extend_from_slice(&[0xd7, 0xff]);
+            out.extend_from_slice(&(nanos << 34 | seconds).to_be_bytes());
+        }
+        _ => write_expires_at(out, expires_at.map(Deadline::to_datetime)),
+    }
+}
+
+fn write_inline(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(BEFORE_DATA);
     match (u8::try_from(data.len()), u16::try_from(data.len())) {
         (Ok(len), _) => out.extend_from_slice(&[0xc4, len]),
@@ -163,17 +226,13 @@ fn write_inline(data: &[u8], expires_at: Option<Deadline>) -> IVec {
         }
     }
     out.extend_from_slice(data);
-    out.into()
 }
 
-fn write_chunked(chunked: Chunked, expires_at: Option<Deadline>) -> IVec {
-    let mut out = b"\x83\xaaexpires_at".to_vec();
-    write_expires_at(&mut out, expires_at.map(Deadline::to_datetime));
+fn write_chunked(out: &mut Vec<u8>, chunked: Chunked) {
     out.extend_from_slice(BEFORE_CHUNKS);
     out.extend_from_slice(&chunked.set.to_be_bytes());
     out.extend_from_slice(BEFORE_LEN);
     out.extend_from_slice(&chunked.len.to_be_bytes());
-    out.into()
 }
 
 #[cfg(test)]
@@ -200,7 +259,7 @@ mod tests {
     }
 
     fn inline(data: &[u8], expires_at: Option<Deadline>) -> Record<'_> {
-        Record { body: Body::Inline(data), expires_at }
+        Record::new(Body::Inline(data), expires_at)
     }
 
     #[test]
@@ -221,9 +280,30 @@ mod tests {
     fn records_in_chunks_come_back() {
         for expires_at in moments() {
             let body = Body::Chunked(Chunked { set: u64::MAX - 3, len: 7_000_000 });
-            let record = Record { body, expires_at };
+            let record = Record::new(body, expires_at);
             assert_eq!(Record::read(&record.write()).unwrap(), record);
             assert_eq!(Record::read_own(&record.write()), None);
+        }
+    }
+
+    #[test]
+    fn an_entry_in_an_earlier_slot_comes_back_and_others_do_not_see_it() {
+        let chunked = Body::Chunked(Chunked { set: 5, len: 7_000_000 });
+        for expires_at in moments() {
+            let early = Slot::of(Deadline::from_micros(i64::MIN / 2));
+            for body in [Body::Inline(b"value"), chunked] {
+                let record = Record::new(body, expires_at).with_entry_in(Some(early));
+                assert_eq!(record.slot, expires_at.map(|_| early));
+                assert_eq!(Record::read(&record.write()).unwrap(), record);
+                let late = Some(Slot::of(Deadline::MAX));
+                assert_eq!(Record::new(body, expires_at).with_entry_in(late).slot, {
+                    expires_at.map(Slot::of)
+                });
+            }
+            let record = inline(b"value", expires_at).with_entry_in(Some(early));
+            let object = StorageObject::from_bytes(record.write().to_vec()).unwrap();
+            assert_eq!(object.data, b"value"[..]);
+            assert_eq!(object.expires_at, expires_at.map(Deadline::to_datetime));
         }
     }
 
@@ -231,6 +311,12 @@ mod tests {
     fn both_readers_agree_on_what_the_short_one_takes() {
         let mut records: Vec<Vec<u8>> =
             moments().into_iter().map(|at| inline(b"value", at).write().to_vec()).collect();
+        let early = Some(Slot::of(Deadline::from_micros(0)));
+        records.extend(
+            moments()
+                .into_iter()
+                .map(|at| inline(b"value", at).with_entry_in(early).write().to_vec()),
+        );
         // Nanoseconds that are no whole microseconds, too many, and beyond the last year.
         for packed in [1 << 34 | 5, 999_999_999 << 34, 1_000_000_000 << 34, 0x3_ffff_ffff] {
             let mut record = b"\x82\xaaexpires_at\xd7\xff".to_vec();

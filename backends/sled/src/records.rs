@@ -19,8 +19,10 @@ const INLINE: usize = 5_800;
 
 /// The tree of records, the index of their deadlines, and the values that are too large for a record.
 ///
-/// A write that gives a record a deadline goes: entry, record, entry again if that has vanished
-/// meanwhile, then the entry of the deadline that was replaced is removed, and put back should the
+/// A write that gives a record a deadline reads the old one first: where that has an entry in the slot of
+/// the new deadline or in an earlier one, as most have, the new record takes the entry over, and it
+/// is written if the old one is still there. Else it goes: entry, record, entry again if that has vanished
+/// meanwhile, then the entry of the record that was replaced is removed, and put back should the
 /// record have come to need it meanwhile. So a record with a deadline never stays without an entry,
 /// whoever writes at the same time, and a crash in between leaves at worst a stale entry.
 pub(crate) struct Records {
@@ -50,7 +52,7 @@ impl Records {
     ) -> Result<Got> {
         loop {
             let Some(bytes) = self.tree.get(physical)? else { return Ok(Got::Missing) };
-            let Record { body, expires_at } = Record::read(&bytes)?;
+            let Record { body, expires_at, .. } = Record::read(&bytes)?;
             if expires_at.is_some_and(&is_past) {
                 return Ok(Got::Missing);
             }
@@ -115,14 +117,15 @@ impl Records {
             Some(body) => Ok(body),
             None => self.body(physical, value).inspect(|new| *body = Some(*new)),
         };
-        let mut new = |kept| match Change::of(resolved, kept) {
-            Change::Remove => Ok(None),
-            Change::Write(expires_at) => body().map(|body| Some(Record { body, expires_at })),
-        };
-        if *condition == Condition::Any && resolved != Resolved::Keep {
-            self.replace(physical, new(None)?)?;
+        if *condition == Condition::Any && matches!(resolved, Resolved::Never | Resolved::Gone) {
+            let body = if resolved == Resolved::Never { Some(body()?) } else { None };
+            self.replace(physical, body)?;
             return Ok(true);
         }
+        let mut new = |kept| match Change::of(resolved, kept) {
+            Change::Remove => Ok(None),
+            Change::Write(expires_at) => body().map(|body| Some(Record::new(body, expires_at))),
+        };
         loop {
             let old = self.tree.get(physical)?;
             let current = Current::of(old.as_ref(), now);
@@ -236,9 +239,10 @@ impl Records {
             let new = match Change::of(resolved, record.expires_at) {
                 _ if renewal.only_with_expiry && record.expires_at.is_none() => Some(record),
                 Change::Remove => None,
+                Change::Write(expires_at) if expires_at == record.expires_at => Some(record),
                 Change::Write(expires_at) => {
                     live.expires_at = expires_at;
-                    Some(Record { expires_at, ..record })
+                    Some(Record::new(record.body, expires_at))
                 }
             };
             let wrote = new != Some(record);
@@ -248,40 +252,57 @@ impl Records {
         }
     }
 
-    /// Writes whatever was there before, and gives that.
-    pub(crate) fn replace(&self, physical: &[u8], new: Option<Record<'_>>) -> Result<Option<IVec>> {
-        self.announce(physical, new)?;
-        let old = match new {
+    /// Writes a value without a deadline, or removes, whatever was there before, and gives that.
+    pub(crate) fn replace(&self, physical: &[u8], new: Option<Body<'_>>) -> Result<Option<IVec>> {
+        let new = new.map(|body| Record::new(body, None));
+        let bytes = match new {
             Some(record) => self.tree.insert(physical, record.write()),
             None => self.tree.remove(physical),
         }?;
-        self.settle(physical, old.as_ref(), new)?;
-        Ok(old)
+        self.settle(physical, read(bytes.as_ref()), new)?;
+        Ok(bytes)
     }
 
-    /// Writes if the very bytes `old` are there, and tells whether it did.
+    /// Writes if the very bytes `old` are there, and tells whether it did; takes the old record's entry
+    /// over where that will do.
     pub(crate) fn swap(
         &self,
         physical: &[u8],
         old: Option<&IVec>,
         new: Option<Record<'_>>,
     ) -> Result<bool> {
-        self.announce(physical, new)?;
+        let record = read(old);
+        let new = new.map(|new| new.with_entry_in(slot_of(record)));
+        self.swap_records(physical, old, record, new)
+    }
+
+    /// As [`swap`](Self::swap), with the entry where the new record says.
+    pub(crate) fn swap_records(
+        &self,
+        physical: &[u8],
+        old: Option<&IVec>,
+        record: Option<Record<'_>>,
+        new: Option<Record<'_>>,
+    ) -> Result<bool> {
+        if let Some(slot) = slot_of(new)
+            && slot_of(record) != Some(slot)
+        {
+            self.index.insert(slot, physical)?;
+        }
         let swapped = self.tree.swap(physical, old, new.map(|record| record.write()))?;
         if swapped {
-            self.settle(physical, old, new)?;
+            self.settle(physical, record, new)?;
         }
         Ok(swapped)
     }
 
-    /// Writes the entry that a record is about to need.
-    fn announce(&self, physical: &[u8], new: Option<Record<'_>>) -> Result<()> {
-        slot_of(new).map_or(Ok(()), |slot| self.index.insert(slot, physical))
-    }
-
     /// After a write: makes sure of the new record's entry, and removes what only the old one needed.
-    fn settle(&self, physical: &[u8], old: Option<&IVec>, new: Option<Record<'_>>) -> Result<()> {
-        let old = old.and_then(|bytes| Record::read(bytes).ok());
+    fn settle(
+        &self,
+        physical: &[u8],
+        old: Option<Record<'_>>,
+        new: Option<Record<'_>>,
+    ) -> Result<()> {
         let (old_slot, new_slot) = (slot_of(old), slot_of(new));
         if old_slot != new_slot {
             if let Some(slot) = new_slot {
@@ -305,9 +326,7 @@ impl Records {
     /// Removes an entry, unless the record needs it (again).
     pub(crate) fn forget(&self, slot: Slot, physical: &[u8]) -> Result<()> {
         self.index.remove(slot, physical)?;
-        let bytes = self.tree.get(physical)?;
-        let record = bytes.as_ref().and_then(|bytes| Record::read(bytes).ok());
-        if slot_of(record) == Some(slot) {
+        if slot_of(read(self.tree.get(physical)?.as_ref())) == Some(slot) {
             self.index.insert(slot, physical)?;
         }
         Ok(())
@@ -348,6 +367,11 @@ impl Change {
     }
 }
 
+/// The record that these bytes are; `None` where there is none or it is damaged.
+fn read(bytes: Option<&IVec>) -> Option<Record<'_>> {
+    Record::read(bytes?).ok()
+}
+
 fn slot_of(record: Option<Record<'_>>) -> Option<Slot> {
-    record?.expires_at.map(Slot::of)
+    record?.slot
 }

@@ -7,7 +7,7 @@ use larder_core::Result;
 use crate::found::Current;
 use crate::index::Slot;
 use crate::keyspace::{self, KeyRange};
-use crate::record::{self, Record};
+use crate::record::Record;
 use crate::records::Records;
 
 /// How far a slice of a removal went.
@@ -110,31 +110,36 @@ impl Records {
         Ok(Slice { removed, next: None })
     }
 
-    /// Tells whether the record of a due entry had expired and was removed.
+    /// Tells whether the record of a due entry had expired and was removed. An entry that its record
+    /// took over from one with an earlier deadline goes to where it belongs.
     fn purge_one(&self, slot: Slot, physical: &[u8], now: DateTime<Utc>) -> Result<bool> {
         loop {
             let old = self.tree.get(physical)?;
-            let expires_at = match old.as_ref().map(|bytes| Record::read(bytes)) {
+            let record = match old.as_ref().map(|bytes| Record::read(bytes)) {
                 None => None,
-                Some(Ok(record)) => record.expires_at,
+                Some(Ok(record)) => Some(record),
                 // Damaged; whether it has expired is not known.
                 Some(Err(_)) => return Ok(false),
             };
-            match expires_at {
-                Some(deadline) if record::is_past(deadline, now) => {
-                    // The very bytes that were found expired, or nothing.
-                    if self.swap(physical, old.as_ref(), None)? {
-                        if Slot::of(deadline) != slot {
-                            self.forget(slot, physical)?;
-                        }
-                        return Ok(true);
+            if let Some(record) = record.filter(|record| record.is_expired(now)) {
+                // The very bytes that were found expired, or nothing.
+                if self.swap(physical, old.as_ref(), None)? {
+                    if record.slot != Some(slot) {
+                        self.forget(slot, physical)?;
                     }
+                    return Ok(true);
                 }
-                Some(deadline) if Slot::of(deadline) == slot => return Ok(false),
-                _ => {
-                    self.forget(slot, physical)?;
-                    return Ok(false);
-                }
+                continue;
+            }
+            let Some(record) = record.filter(|record| record.slot == Some(slot)) else {
+                self.forget(slot, physical)?;
+                return Ok(false);
+            };
+            let moved = Record::new(record.body, record.expires_at);
+            if moved == record
+                || self.swap_records(physical, old.as_ref(), Some(record), Some(moved))?
+            {
+                return Ok(false);
             }
         }
     }

@@ -144,6 +144,55 @@ async fn every_record_keeps_its_expiry_entry_and_no_entry_stays_without() {
     common::close_raw(db, directory.path());
 }
 
+/// The slots of the expiry index in which some key has an entry, after the store was closed.
+fn slots(directory: &TempDir) -> Vec<u64> {
+    let db = common::open_raw(directory.path());
+    let index = db.open_tree("larder.expiry.1").expect("the index");
+    let slot = |entry: &sled::IVec| u64::from_be_bytes(*entry.first_chunk().expect("a slot"));
+    let slots = index.iter().keys().map(|entry| slot(&entry.expect("an entry"))).collect();
+    drop(index);
+    common::close_raw(db, directory.path());
+    slots
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_more_time_keeps_its_entry_until_purging_moves_it() {
+    let (directory, clock) = (tempdir().unwrap(), ManualClock::new());
+    let store = open(&directory, &clock).await;
+    store.set("k", "first").ttl(Duration::from_secs(60)).await.unwrap();
+    store.close().await.unwrap();
+    let first = slots(&directory);
+    assert_eq!(first.len(), 1);
+
+    let store = open(&directory, &clock).await;
+    store.set("k", "second").ttl(Duration::from_secs(600)).await.unwrap();
+    assert!(store.update_expiry("k", Duration::from_secs(3_600).into()).await.unwrap());
+    store.set("k", vec![3; 10_000]).keep_ttl().await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(slots(&directory), first);
+
+    let store = open(&directory, &clock).await;
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(store.delete_expired().await.unwrap(), 0);
+    assert_eq!(store.get("k").await.unwrap().unwrap(), vec![3; 10_000]);
+    store.close().await.unwrap();
+    let moved = slots(&directory);
+    assert!(moved.len() == 1 && moved > first, "{first:?}, {moved:?}");
+
+    let store = open(&directory, &clock).await;
+    // Less time than before takes an entry of its own, and the old one goes.
+    assert!(store.update_expiry("k", Duration::from_secs(30).into()).await.unwrap());
+    store.close().await.unwrap();
+    let sooner = slots(&directory);
+    assert!(sooner.len() == 1 && sooner > first && sooner < moved, "{sooner:?}");
+
+    let store = open(&directory, &clock).await;
+    store.set("k", "long").ttl(Duration::from_secs(3_600)).await.unwrap();
+    assert!(store.delete("k").await.unwrap());
+    store.close().await.unwrap();
+    assert_eq!(slots(&directory), []);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_expires_is_purged_whoever_writes_meanwhile() {
     let (directory, clock) = (tempdir().unwrap(), ManualClock::new());
