@@ -32,9 +32,10 @@ use crate::health::Health;
 /// How far ahead the log may be before a flush is asked for, and before a writer waits for it.
 const FLUSH_AT: u64 = 128 << 10;
 const WAIT_AT: u64 = 256 << 10;
-/// How many writes lie between two looks: one may put some 300 KiB into the log, where it has
-/// neighbouring pages written anew.
-const LOOK_EVERY: u64 = 2;
+/// How much is written between two looks, and what a write counts beside its bytes: its share of the
+/// pages that sled writes anew every few writes.
+const LOOK_AFTER: u64 = 16 << 10;
+const PER_WRITE: u64 = 2 << 10;
 
 /// What the current thread does when the log is too far ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,25 +72,27 @@ pub(crate) struct Log {
     db: Db,
     health: Arc<Health>,
     queue: Arc<FlushQueue>,
-    writes: AtomicU64,
+    /// What was written since the last look.
+    unseen: AtomicU64,
 }
 
 impl Log {
     pub(crate) fn new(db: Db, health: Arc<Health>, queue: Arc<FlushQueue>) -> Self {
-        Self { db, health, queue, writes: AtomicU64::new(0) }
+        Self { db, health, queue, unseen: AtomicU64::new(0) }
     }
 
     pub(crate) fn db(&self) -> &Db {
         &self.db
     }
 
-    /// Takes note of a write and its outcome; may wait, if the thread has the patience.
+    /// Takes note of a write of so many bytes and its outcome; may wait, if the thread has the patience.
     #[inline]
-    pub(crate) fn wrote<T>(&self, outcome: sled::Result<T>) -> Result<T> {
+    pub(crate) fn wrote<T>(&self, len: usize, outcome: sled::Result<T>) -> Result<T> {
         match outcome {
             Err(error) => Err(self.write_error(error)),
             Ok(written) => {
-                if self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
+                let wrote = len as u64 + PER_WRITE;
+                if self.unseen.fetch_add(wrote, Ordering::Relaxed) + wrote >= LOOK_AFTER {
                     self.keep_up()?;
                 }
                 Ok(written)
@@ -98,6 +101,7 @@ impl Log {
     }
 
     fn keep_up(&self) -> Result<()> {
+        self.unseen.store(0, Ordering::Relaxed);
         let ahead = self.look();
         if ahead <= FLUSH_AT {
             return Ok(());

@@ -21,7 +21,7 @@ impl Tree {
 
     /// A number that was never given before.
     pub(crate) fn unique_number(&self) -> Result<u64> {
-        self.log.wrote(self.log.db().generate_id())
+        self.log.wrote(0, self.log.db().generate_id())
     }
 
     #[inline]
@@ -46,17 +46,19 @@ impl Tree {
 
     /// Writes, and gives what was there.
     pub(crate) fn insert(&self, key: &[u8], value: IVec) -> Result<Option<IVec>> {
-        self.log.wrote(self.inner.insert(key, value))
+        self.log.wrote(key.len() + value.len(), self.inner.insert(key, value))
     }
 
     /// Removes, and gives what was there.
     pub(crate) fn remove(&self, key: &[u8]) -> Result<Option<IVec>> {
-        self.log.wrote(self.inner.remove(key))
+        self.log.wrote(key.len(), self.inner.remove(key))
     }
 
     /// Writes or removes if the very bytes `old` are there, and tells whether it did.
     pub(crate) fn swap(&self, key: &[u8], old: Option<&IVec>, new: Option<IVec>) -> Result<bool> {
-        self.log.wrote(self.inner.compare_and_swap(key, old, new)).map(|outcome| outcome.is_ok())
+        let len = key.len() + new.as_ref().map_or(0, |new| new.len());
+        let outcome = self.inner.compare_and_swap(key, old, new);
+        self.log.wrote(len, outcome).map(|outcome| outcome.is_ok())
     }
 }
 
