@@ -55,7 +55,8 @@ impl SledStore {
         step: impl FnOnce(&Records) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         if !in_place {
-            return self.shared.hop(call, step).await;
+            // Apart, as it needs much room in the future of a call that never gets here.
+            return Box::pin(self.shared.hop(call, step)).await;
         }
         self.shared.make_room().await;
         self.shared.run(step)
@@ -116,7 +117,7 @@ impl SledStore {
             self.shared.run(|records| records.renew(&physical, renewal, now, SMALL_VALUE))?;
         if renewed.0 == Got::TooLarge {
             let renew = move |records: &Records| records.renew(&physical, renewal, now, u64::MAX);
-            renewed = self.shared.hop(call, renew).await?;
+            renewed = Box::pin(self.shared.hop(call, renew)).await?;
         }
         let (got, wrote) = renewed;
         if wrote {

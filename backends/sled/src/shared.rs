@@ -158,7 +158,7 @@ impl Shared {
     /// store declares.
     pub(crate) async fn persist(&self, call: &Arc<InProgress>) -> Result<()> {
         if self.has_discarded() {
-            self.hop(call, |records| records.large.collect()).await?;
+            Box::pin(self.hop(call, |records| records.large.collect())).await?;
         }
         if self.durability == Durability::Volatile {
             self.flusher.flush_soon();
