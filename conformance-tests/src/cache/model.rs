@@ -136,7 +136,7 @@ impl Model {
                 !self.small.is_empty() && (self.main.is_empty() || small >= (max / 10).max(1));
             if from_small {
                 let mut entry = self.small.pop()?;
-                if entry.uses <= 1 {
+                if entry.uses == 0 {
                     self.ghosts.retain(|ghost| *ghost != entry.id);
                     self.ghosts.push(entry.id.clone());
                     // As many as there are entries, the one that goes included.

@@ -30,6 +30,8 @@ pub(crate) struct Flight {
     /// The type tag of what a load gives; a pending value has none, and takes any.
     tag: Option<u64>,
     cancel_when_alone: bool,
+    /// A stale value is served meanwhile.
+    refresh: bool,
     overtaken: AtomicBool,
     /// The loader has ended.
     loaded: AtomicBool,
@@ -40,10 +42,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    fn new(tag: Option<u64>, cancel_when_alone: bool) -> Self {
+    fn new(tag: Option<u64>, cancel_when_alone: bool, refresh: bool) -> Self {
         Self {
             tag,
             cancel_when_alone,
+            refresh,
             overtaken: AtomicBool::new(false),
             loaded: AtomicBool::new(false),
             waiters: AtomicUsize::new(0),
@@ -54,13 +57,13 @@ impl Flight {
     }
 
     /// A flight that a task of ours loads.
-    pub(crate) fn load(tag: u64, cancel_when_alone: bool) -> Self {
-        Self::new(Some(tag), cancel_when_alone)
+    pub(crate) fn load(tag: u64, cancel_when_alone: bool, refresh: bool) -> Self {
+        Self::new(Some(tag), cancel_when_alone, refresh)
     }
 
     /// A value that someone has promised.
     pub(crate) fn pending() -> Self {
-        Self::new(None, false)
+        Self::new(None, false, false)
     }
 
     pub(crate) fn is_pending(&self) -> bool {
@@ -70,6 +73,17 @@ impl Flight {
     /// Tells whether a value of the type with this tag is what those who wait want.
     pub(crate) fn takes(&self, tag: u64) -> bool {
         self.tag.is_none_or(|own| own == tag)
+    }
+
+    /// Tells whether it loads what whoever wants a value with this tag has to wait for: there is none
+    /// in the store, not even a stale one.
+    pub(crate) fn fills_in(&self, tag: u64) -> bool {
+        self.tag == Some(tag) && !self.refresh
+    }
+
+    /// Whether its waiters are counted, to cancel it when the last of them has gone.
+    pub(crate) fn counts_waiters(&self) -> bool {
+        self.cancel_when_alone
     }
 
     pub(crate) fn overtake(&self) {
@@ -105,7 +119,7 @@ impl Flight {
 
     /// One waiter less; true when the flight is to be cancelled for want of others.
     pub(crate) fn leave(&self) -> bool {
-        self.waiters.fetch_sub(1, SeqCst) == 1 && self.cancel_when_alone && !self.is_done()
+        self.waiters.fetch_sub(1, SeqCst) == 1 && !self.is_done()
     }
 
     pub(crate) fn has_waiters(&self) -> bool {

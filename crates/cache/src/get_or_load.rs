@@ -7,11 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use larder_core::BoxFuture;
 
+use crate::envelope::Envelope;
 use crate::read::Fetched;
 use crate::reading::Reading;
 use crate::route::Route;
 use crate::stale::Found;
-use crate::{Cache, CacheResult, LoadError, Loaded, hash};
+use crate::waiter::Waiter;
+use crate::{Cache, CacheError, CacheResult, LoadError, Loaded, hash};
 
 type Find<V> = fn(&Cache<V>, &Route, &str, Fetched) -> CacheResult<Found<V>>;
 
@@ -35,6 +37,17 @@ impl<V: Send + 'static> Cache<V> {
     /// Looks for a value, live or stale.
     pub(crate) fn look<'a>(&'a self, key: &'a str) -> Reading<'a, V, Find<V>> {
         Reading::new(self, key, Self::found)
+    }
+}
+
+impl<V: 'static> Cache<V> {
+    async fn wait_for_load<E>(&self, waiter: Waiter) -> Result<V, LoadError<E>>
+    where
+        E: Send + Sync + 'static,
+    {
+        let bytes = waiter.wait(self.0.wait).await?;
+        let envelope = Envelope::decode(bytes).map_err(CacheError::from)?;
+        Ok(self.decode(envelope)?)
     }
 }
 
@@ -63,6 +76,14 @@ where
             return loading.as_mut().poll(context);
         }
         let (cache, key) = (this.cache, this.key);
+        if this.fills.is_none() && cache.inner().table.is_busy(hash::of_key(key)) {
+            let route = cache.route()?;
+            if let Some(waiter) = cache.inner().join_load(&route, key, cache.0.tag)? {
+                this.fills = Some(0);
+                let loading = Box::pin(cache.wait_for_load(waiter));
+                return this.loading.insert(loading).as_mut().poll(context);
+            }
+        }
         let fills = *this.fills.get_or_insert_with(|| cache.inner().table.fills(hash::of_key(key)));
         let found = ready!(Pin::new(&mut this.reading).poll(context));
         if let Ok(Found::Live(value)) = found {

@@ -110,6 +110,26 @@ impl Drop for Supervisor {
 }
 
 impl Inner {
+    /// Joins the load of a key, if there is one: the store is not asked again for what is missing.
+    #[cold]
+    pub(crate) fn join_load(
+        &self,
+        route: &Route,
+        key: &str,
+        tag: u64,
+    ) -> CacheResult<Option<Waiter>> {
+        // Where processes load for each other, the store may have the value first.
+        if self.coordination.is_some() {
+            return Ok(None);
+        }
+        let Some(waiter) = self.table.loading(route, key, tag) else { return Ok(None) };
+        if Chain::holds(self.id, &route.scope, key) {
+            return Err(CacheError::Reentrant);
+        }
+        self.counters.misses.add();
+        Ok(Some(waiter))
+    }
+
     /// Joins the flight of a key, or starts one with `make`, which is told whether to look into the
     /// store first; whoever waits gets the envelope that it ends with.
     pub(crate) fn load(
@@ -124,7 +144,7 @@ impl Inner {
         }
         self.check_open()?;
         let cancel = self.config.cancel_abandoned && !miss.refresh;
-        let flight = || Flight::load(miss.tag, cancel);
+        let flight = || Flight::load(miss.tag, cancel, miss.refresh);
         match self.table.join(route, key, || self.now(), flight) {
             Joined::Running(waiter) => Ok(waiter),
             Joined::Failed(error) => Err(error),
@@ -141,6 +161,7 @@ impl Inner {
                 let claims = miss.accept.is_some() && !miss.store_failed;
                 let load = make(stale && !miss.store_failed && !claims);
                 let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
+                let watch = Watch::begin(self, &slot);
                 let flight = Arc::clone(waiter.flight());
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
                 if miss.store_failed {
@@ -149,7 +170,7 @@ impl Inner {
                 if let Some(accept) = miss.accept.filter(|_| claims) {
                     supervisor.start_claiming(route, load, accept);
                 } else {
-                    waiter.watch(Watch::begin(self));
+                    waiter.watch(watch);
                     // Where processes claim their loads, one that did not has no right to store.
                     let may_store = !(miss.store_failed && self.coordination.is_some());
                     supervisor.start(route, load, may_store);

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use larder_core::{Bytes, ErrorKind};
+use larder_core::{Bytes, ErrorKind, Namespace};
 use tokio::task::JoinHandle;
 
 use crate::builder::StoreFailure;
@@ -36,6 +36,8 @@ pub enum Lookup<V> {
 #[must_use = "nothing is waited for until `wait` is awaited"]
 pub struct PendingValue<V> {
     waiter: Waiter,
+    scope: Namespace,
+    key: Arc<str>,
     cache: Cache<V>,
 }
 
@@ -65,7 +67,8 @@ impl<V: 'static> Cache<V> {
         }
         let waiter = before.or_else(|| table.pending(&route, key));
         Ok(waiter.map_or(Lookup::Miss, |waiter| {
-            Lookup::Pending(PendingValue { waiter, cache: self.clone() })
+            let (scope, key) = (route.scope.clone(), key.into());
+            Lookup::Pending(PendingValue { waiter, cache: self.clone(), scope, key })
         }))
     }
 
@@ -227,8 +230,7 @@ impl<V: 'static> PendingValue<V> {
     /// # Errors
     /// As [`Cache::get_or_wait`].
     pub async fn wait(self) -> CacheResult<Option<V>> {
-        let slot = self.waiter.slot();
-        if Chain::holds(self.cache.inner().id, &slot.id.scope, &slot.id.key) {
+        if Chain::holds(self.cache.inner().id, &self.scope, &self.key) {
             return Err(CacheError::Reentrant);
         }
         let bytes = self.waiter.wait(self.cache.0.wait).await?;

@@ -9,22 +9,26 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::CacheError;
 use crate::flight::{Flight, Outcome};
-use crate::slot::Slot;
+use crate::slot::{Slot, SlotRef};
 use crate::space::Inner;
 
 /// One caller who waits for a flight; going away is counted.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     flight: Arc<Flight>,
-    slot: Arc<Slot>,
+    /// Where waiters are counted.
+    counted: Option<Arc<Slot>>,
     /// Whoever started the flight ends it, should it take too long.
     watch: Option<Watch>,
 }
 
 impl Waiter {
     pub(crate) fn new(flight: Arc<Flight>, slot: &Arc<Slot>) -> Self {
-        flight.enter();
-        Self { flight, slot: Arc::clone(slot), watch: None }
+        let counted = flight.counts_waiters().then(|| Arc::clone(slot));
+        if counted.is_some() {
+            flight.enter();
+        }
+        Self { flight, counted, watch: None }
     }
 
     /// Sets the time of the flight.
@@ -34,10 +38,6 @@ impl Waiter {
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
         &self.flight
-    }
-
-    pub(crate) fn slot(&self) -> &Slot {
-        &self.slot
     }
 
     /// Waits for the end of the flight, or of the one that took its waiters over.
@@ -55,7 +55,7 @@ impl Waiter {
                 return Err(CacheError::TimedOut);
             }
             if let Some(watch) = watch.take() {
-                watch.end(&self.flight, &self.slot);
+                watch.end(&self.flight);
             }
         }
     }
@@ -76,13 +76,15 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if self.flight.leave() {
-            self.slot.left_alone(&self.flight);
+        if let Some(slot) = &self.counted
+            && self.flight.leave()
+        {
+            slot.left_alone(&self.flight);
         }
         if let Some(watch) = self.watch.take()
             && !self.flight.is_done()
         {
-            watch.go_on(&self.flight, &self.slot);
+            watch.go_on(&self.flight);
         }
     }
 }
@@ -94,18 +96,19 @@ impl Drop for Waiter {
 #[derive(Debug)]
 pub(crate) struct Watch {
     inner: Arc<Inner>,
+    slot: Arc<Slot>,
     ends_at: Instant,
 }
 
 impl Watch {
     /// The time of a load that begins now; `None` where it has no end.
-    pub(crate) fn begin(inner: &Arc<Inner>) -> Option<Self> {
+    pub(crate) fn begin(inner: &Arc<Inner>, slot: &SlotRef) -> Option<Self> {
         let ends_at = after(inner.config.max_load_time)?;
-        Some(Self { inner: Arc::clone(inner), ends_at })
+        Some(Self { inner: Arc::clone(inner), slot: Arc::clone(slot.shared()), ends_at })
     }
 
     /// Ends the flight, unless its loader has ended by itself.
-    fn end(&self, flight: &Arc<Flight>, slot: &Slot) {
+    fn end(&self, flight: &Arc<Flight>) {
         if flight.is_loaded() || flight.is_done() {
             return;
         }
@@ -113,18 +116,18 @@ impl Watch {
         flight.overtake();
         self.inner.counters.load_failures.add();
         crate::event!(debug, "load took too long");
-        slot.finish(flight, Outcome::Failed(CacheError::TimedOut));
+        self.slot.finish(flight, Outcome::Failed(CacheError::TimedOut));
         flight.abort();
     }
 
     /// Goes on in a task, as whoever kept the watch has left.
-    fn go_on(self, flight: &Arc<Flight>, slot: &Arc<Slot>) {
+    fn go_on(self, flight: &Arc<Flight>) {
         // Without a runtime, the load has no task either.
         let Ok(runtime) = Handle::try_current() else { return };
-        let (flight, slot) = (Arc::clone(flight), Arc::clone(slot));
+        let flight = Arc::clone(flight);
         runtime.spawn(async move {
             if timeout_at(self.ends_at, flight.ended()).await.is_err() {
-                self.end(&flight, &slot);
+                self.end(&flight);
             }
         });
     }

@@ -12,7 +12,10 @@ use crate::id::Id;
 
 /// Slots by the hashes of their names, each with the number of its users.
 #[derive(Default)]
-pub(crate) struct Shelf(HashMap<u64, Held, BuildHasherDefault<Hashed>>);
+pub(crate) struct Shelf {
+    held: HashMap<u64, Held, BuildHasherDefault<Hashed>>,
+    len: usize,
+}
 
 pub(crate) struct Held {
     slot: Arc<Slot>,
@@ -23,7 +26,7 @@ pub(crate) struct Held {
 
 impl Shelf {
     pub(crate) fn len(&self) -> usize {
-        self.iter().count()
+        self.len
     }
 
     /// The slot of a key, if there is one.
@@ -33,7 +36,7 @@ impl Shelf {
 
     /// One more user of the slot of a key, if there is one.
     pub(crate) fn hold(&mut self, hash: u64, scope: &Namespace, key: &str) -> Option<Arc<Slot>> {
-        let mut held = self.0.get_mut(&hash)?;
+        let mut held = self.held.get_mut(&hash)?;
         while !held.slot.id.is(scope, key) {
             held = held.twin.as_deref_mut()?;
         }
@@ -44,23 +47,25 @@ impl Shelf {
     /// Puts a slot in that was not there, with one user.
     pub(crate) fn add(&mut self, slot: &Arc<Slot>) {
         let (hash, slot) = (slot.id.hash, Arc::clone(slot));
-        let twin = self.0.remove(&hash).map(Box::new);
-        self.0.insert(hash, Held { slot, users: 1, twin });
+        let twin = self.held.remove(&hash).map(Box::new);
+        self.held.insert(hash, Held { slot, users: 1, twin });
+        self.len += 1;
     }
 
     /// One user less; the slot goes with the last.
     pub(crate) fn release(&mut self, slot: &Arc<Slot>) {
         let hash = slot.id.hash;
-        let Some(first) = self.0.get_mut(&hash) else { return };
+        let Some(first) = self.held.get_mut(&hash) else { return };
         if Arc::ptr_eq(&first.slot, slot) {
             first.users -= 1;
             if first.users > 0 {
                 return;
             }
+            self.len -= 1;
             if let Some(twin) = first.twin.take() {
                 *first = *twin;
             } else {
-                self.0.remove(&hash);
+                self.held.remove(&hash);
                 self.shrink();
             }
             return;
@@ -74,13 +79,14 @@ impl Shelf {
         held.users -= 1;
         if held.users == 0 {
             *link = held.twin.take();
+            self.len -= 1;
         }
     }
 
     /// One more user of every slot that is wanted.
     pub(crate) fn hold_matching(&mut self, wanted: impl Fn(&Id) -> bool) -> Vec<Arc<Slot>> {
         let mut found = Vec::new();
-        for first in self.0.values_mut() {
+        for first in self.held.values_mut() {
             let mut next = Some(first);
             while let Some(held) = next {
                 if wanted(&held.slot.id) {
@@ -94,16 +100,12 @@ impl Shelf {
     }
 
     fn all(&self, hash: u64) -> impl Iterator<Item = &Held> {
-        std::iter::successors(self.0.get(&hash), |held| held.twin.as_deref())
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.0.keys().flat_map(|hash| self.all(*hash))
+        std::iter::successors(self.held.get(&hash), |held| held.twin.as_deref())
     }
 
     fn shrink(&mut self) {
-        if self.0.capacity() > 64 && self.0.len() < self.0.capacity() / 4 {
-            self.0.shrink_to(16);
+        if self.held.capacity() > 64 && self.held.len() < self.held.capacity() / 4 {
+            self.held.shrink_to(16);
         }
     }
 }

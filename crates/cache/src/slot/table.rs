@@ -5,7 +5,10 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use larder_core::Namespace;
@@ -60,6 +63,9 @@ struct Shard {
     slots: Mutex<Shelf>,
     /// Counts the values stored, so that a reader knows whether its miss is out of date.
     fills: AtomicU64,
+    /// How many slots there are, for those who would rather not take the lock to see that there are
+    /// none.
+    held: AtomicUsize,
 }
 
 impl fmt::Debug for Table {
@@ -101,6 +107,7 @@ impl Table {
         let slot = held.unwrap_or_else(|| {
             let slot = Arc::new(Slot::new(Id::on(route, key.into())));
             slots.add(&slot);
+            self.shard(key_hash).held.store(slots.len(), Relaxed);
             slot
         });
         SlotRef { table: Arc::clone(self), slot }
@@ -160,6 +167,22 @@ impl Table {
         current.as_ref().map(|flight| Waiter::new(Arc::clone(flight), slot))
     }
 
+    /// Tells whether something may be happening to a key with this hash.
+    #[inline]
+    pub(crate) fn is_busy(&self, key_hash: u64) -> bool {
+        self.shard(key_hash).held.load(Relaxed) != 0
+    }
+
+    /// A waiter for the load of a key, if there is one that has to be waited for.
+    pub(crate) fn loading(&self, route: &Route, key: &str, tag: u64) -> Option<Waiter> {
+        let key_hash = hash::of_key(key);
+        let slots = lock(&self.shard(key_hash).slots);
+        let slot = slots.get(hash::of_both(route.hash, key_hash), &route.scope, key)?;
+        let State { current, .. } = &*slot.state();
+        let flight = current.as_ref().filter(|flight| flight.fills_in(tag))?;
+        Some(Waiter::new(Arc::clone(flight), slot))
+    }
+
     /// A number that changes when a value is stored under a key with this hash.
     #[inline]
     pub(crate) fn fills(&self, key_hash: u64) -> u64 {
@@ -214,6 +237,11 @@ pub(crate) struct SlotRef {
 }
 
 impl SlotRef {
+    /// The slot alone, which does not stay in the table.
+    pub(crate) fn shared(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+
     /// One more share.
     pub(crate) fn again(&self) -> Self {
         let Id { scope, key, key_hash, hash } = &self.slot.id;
@@ -234,6 +262,9 @@ impl Deref for SlotRef {
 
 impl Drop for SlotRef {
     fn drop(&mut self) {
-        lock(&self.table.shard(self.slot.id.key_hash).slots).release(&self.slot);
+        let shard = self.table.shard(self.slot.id.key_hash);
+        let mut slots = lock(&shard.slots);
+        slots.release(&self.slot);
+        shard.held.store(slots.len(), Relaxed);
     }
 }
