@@ -177,14 +177,14 @@ macro_rules! __cache_bugs {
     a_deadline_ends_the_load Memory
         "A waiter's deadline ends the load for everybody."
         => "loads::waiters_have_deadlines_of_their_own" {
-        "waiter.rs": "if own == Some(time) {"
-            => "if own == Some(time) {\n                if BUG {\n                    self.flight.abort();\n                }";
+        "waiter.rs": "unwrap_or(Err(CacheError::TimedOut))"
+            => "unwrap_or_else(|_| {\n                    if BUG {\n                        self.flight.abort();\n                    }\n                    Err(CacheError::TimedOut)\n                })";
     }
     a_zombie_is_never_ended Hanging
         "`max_load_time` ends nothing."
         => "loads::one_that_never_ends_is_ended" {
-        "waiter.rs": "let ends_at = after(inner.config.max_load_time)?;"
-            => "let ends_at = after(if BUG { Duration::from_secs(86_400) } else { inner.config.max_load_time })?;";
+        "watch.rs": "after(self.config.max_load_time) else"
+            => "after(if BUG { Duration::from_secs(86_400) } else { self.config.max_load_time }) else";
     }
     a_loader_waits_for_itself Hanging
         "A loader that asks for its own key waits for itself."

@@ -58,6 +58,7 @@ mod striped;
 mod trace;
 mod view;
 mod waiter;
+mod watch;
 mod write;
 
 pub use blocking::{BlockingCache, Slot as BlockingSlot};

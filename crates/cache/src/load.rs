@@ -14,7 +14,7 @@ use crate::route::{Route, RouteRef};
 use crate::scope::ScopeContext;
 use crate::slot::{Joined, SlotRef};
 use crate::space::Inner;
-use crate::waiter::{Waiter, Watch};
+use crate::waiter::Waiter;
 use crate::write::{Mode, Put, Write};
 use crate::{CacheError, CacheResult};
 
@@ -148,7 +148,7 @@ impl Inner {
         match self.table.join(route, key, || self.now(), flight) {
             Joined::Running(waiter) => Ok(waiter),
             Joined::Failed(error) => Err(error),
-            Joined::Started(mut waiter, slot) => {
+            Joined::Started(waiter, slot) => {
                 // Whatever was stored since the miss must be seen before a loader runs again.
                 let stale = self.table.fills(slot.id.key_hash) != miss.fills;
                 let chain = Arc::new(Chain {
@@ -161,7 +161,6 @@ impl Inner {
                 let claims = miss.accept.is_some() && !miss.store_failed;
                 let load = make(stale && !miss.store_failed && !claims);
                 let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
-                let watch = Watch::begin(self, &slot);
                 let flight = Arc::clone(waiter.flight());
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
                 if miss.store_failed {
@@ -170,7 +169,6 @@ impl Inner {
                 if let Some(accept) = miss.accept.filter(|_| claims) {
                     supervisor.start_claiming(route, load, accept);
                 } else {
-                    waiter.watch(watch);
                     // Where processes claim their loads, one that did not has no right to store.
                     let may_store = !(miss.store_failed && self.coordination.is_some());
                     supervisor.start(route, load, may_store);
@@ -192,6 +190,7 @@ impl Supervisor {
         // Without a runtime the supervisor is dropped, which ends the flight.
         let Ok(runtime) = Handle::try_current() else { return };
         self.inner.counters.loads.add();
+        self.inner.watch(&self.flight, &self.slot, &runtime);
         let (flight, route) = (Arc::clone(&self.flight), Arc::clone(route));
         // Boxed, as the runtime moves what it is given several times.
         let task = runtime.spawn(Box::pin(crate::in_span(async move {

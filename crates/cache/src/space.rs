@@ -15,6 +15,7 @@ use crate::metrics::{CacheStats, Counters};
 use crate::policy::{Policies, Policy};
 use crate::route::Route;
 use crate::slot::{Range, Table};
+use crate::watch::Watch;
 use crate::{Cache, CacheError, CacheResult, CacheStoreHandle};
 
 /// One store with everything that is shared between the caches over it: flights, pending values,
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     /// Counts the closings, each of which takes all locks away.
     pub(crate) shut: watch::Sender<u64>,
     pub(crate) table: Arc<Table>,
+    pub(crate) watch: Watch,
     pub(crate) circuit: Circuit,
     pub(crate) counters: Counters,
     pub(crate) policies: Policies,
@@ -98,6 +100,7 @@ impl CacheSpace {
             lifecycle: Lifecycle::new(),
             shut: watch::Sender::new(0),
             table: Table::new(),
+            watch: Watch::default(),
             circuit,
             counters: Counters::default(),
             policies,
