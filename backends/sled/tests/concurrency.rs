@@ -190,7 +190,7 @@ async fn a_key_that_is_given_more_time_keeps_its_entry_until_purging_moves_it() 
     store.set("k", "long").ttl(Duration::from_secs(3_600)).await.unwrap();
     assert!(store.delete("k").await.unwrap());
     store.close().await.unwrap();
-    assert_eq!(slots(&directory), []);
+    assert_eq!(slots(&directory), Vec::<u64>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
