@@ -148,7 +148,7 @@ return 1
 script! {
     /// One step of clearing: scans from the cursor `ARGV[1]` for `ARGV[2]`, by `ARGV[3]` keys at a
     /// time, removes what begins with `ARGV[4]` exactly, and gives the next cursor and how many those
-    /// were. It scans on until it has done about a millisecond's work: ten keys looked at for each
+    /// were. It scans on until it has done about a millisecond's work: five keys looked at for each
     /// of `ARGV[3]`, where one that is removed counts for five.
     ///
     /// With `ARGV[5]` = `tree`, `ARGV[4]` is a namespace without its separator, and only keys that
@@ -186,7 +186,7 @@ repeat
     removed = removed + redis.call('UNLINK', unpack(keys, first, last))
   end
   cursor, work = page[1], work + count + 4 * doomed
-until cursor == '0' or work >= count * 10
+until cursor == '0' or work >= count * 5
 return {cursor, removed}
 ",
 }
