@@ -79,7 +79,10 @@ impl Routes {
             Some(_) => self.later(generation, make),
             None => {
                 let route = make()?;
-                Ok(RouteRef::Kept(self.first.get_or_init(|| route)))
+                let first = self.first.get_or_init(|| Arc::clone(&route));
+                // Another caller may have put one of an earlier opening there.
+                let same = first.generation == route.generation;
+                Ok(if same { RouteRef::Kept(first) } else { RouteRef::Made(route) })
             }
         }
     }

@@ -49,11 +49,14 @@ impl Inner {
     pub(crate) fn watch(self: &Arc<Self>, flight: &Arc<Flight>, slot: &SlotRef, runtime: &Handle) {
         let Some(ends_at) = after(self.config.max_load_time) else { return };
         let (flight, slot) = (Arc::downgrade(flight), Arc::downgrade(slot.shared()));
-        let mut watched = lock(&self.watch.0);
-        watched.tidy();
-        watched.loads.push_back(Watchee { ends_at, flight, slot });
-        if !watched.attended {
-            watched.attended = true;
+        let unattended = {
+            let mut watched = lock(&self.watch.0);
+            watched.tidy();
+            watched.loads.push_back(Watchee { ends_at, flight, slot });
+            !std::mem::replace(&mut watched.attended, true)
+        };
+        // Without the lock: a runtime that shuts down drops what it is given at once.
+        if unattended {
             let watchman = Watchman { inner: Arc::downgrade(self), gone_home: false };
             runtime.spawn(watchman.attend());
         }
