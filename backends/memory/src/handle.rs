@@ -1,5 +1,5 @@
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, OnceLock, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +12,8 @@ use larder_core::{
 use crate::entry::{Entry as Held, NEVER, NO_HASH};
 use crate::large::same_in_turns;
 use crate::moment::Moment;
-use crate::shard::{Applied, Shard};
-use crate::space::Space;
+use crate::shard::Applied;
+use crate::space::{Space, Write};
 use crate::sweeper::Sweeper;
 use crate::tree::{Node, Pin};
 
@@ -239,7 +239,7 @@ impl Handle {
     }
 
     /// Unlocks, and sees to it that what may expire is looked at.
-    fn end_of_change(&self, shard: RwLockWriteGuard<'_, Shard>) {
+    fn end_of_change(&self, shard: Write<'_>) {
         let due = shard.next_due();
         drop(shard);
         self.node().agenda().note(self.node(), due);
