@@ -76,15 +76,20 @@ where
             return loading.as_mut().poll(context);
         }
         let (cache, key) = (this.cache, this.key);
-        if this.fills.is_none() && cache.inner().table.is_busy(hash::of_key(key)) {
-            let route = cache.route()?;
-            if let Some(waiter) = cache.inner().join_load(&route, key, cache.0.tag)? {
-                this.fills = Some(0);
-                let loading = Box::pin(cache.wait_for_load(waiter));
-                return this.loading.insert(loading).as_mut().poll(context);
+        let fills = match this.fills {
+            Some(fills) => fills,
+            None => {
+                let hash = hash::of_key(key);
+                if cache.inner().table.is_busy(hash) {
+                    let route = cache.route()?;
+                    if let Some(waiter) = cache.inner().join_load(&route, key, cache.0.tag)? {
+                        let loading = Box::pin(cache.wait_for_load(waiter));
+                        return this.loading.insert(loading).as_mut().poll(context);
+                    }
+                }
+                *this.fills.insert(cache.inner().table.fills(hash))
             }
-        }
-        let fills = *this.fills.get_or_insert_with(|| cache.inner().table.fills(hash::of_key(key)));
+        };
         let found = ready!(Pin::new(&mut this.reading).poll(context));
         if let Ok(Found::Live(value)) = found {
             return Poll::Ready(Ok(value));
