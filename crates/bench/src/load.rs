@@ -8,6 +8,9 @@ use crate::Size;
 /// The time to live of every entry.
 pub const TTL: Duration = Duration::from_secs(3600);
 
+/// The bytes of a large value; others have 100.
+pub const LARGE: usize = 10_000;
+
 /// A key of 20 bytes.
 #[must_use]
 pub fn key(index: usize) -> String {
@@ -79,46 +82,50 @@ impl Random {
 pub struct Load {
     /// The keys.
     pub keys: Arc<Vec<String>>,
-    sequences: Arc<Vec<Arc<Vec<u32>>>>,
+    asked: Arc<[Arc<str>]>,
 }
+
+/// The bytes of a key.
+const KEY: usize = 20;
 
 impl Load {
     /// So many keys, drawn by Zipf's law with the exponent 0.99.
     #[must_use]
     pub fn new(keys: usize, size: Size) -> Self {
         let law = Zipf::new(keys, 0.99, 1);
-        let sequences = (0..8).map(|seed| {
+        let keys: Vec<String> = (0..keys).map(key).collect();
+        let asked = (0..8).map(|seed| {
             let mut law = law.again(seed + 7);
-            Arc::new((0..size.of(100_000).max(64)).map(|_| law.draw() as u32).collect())
+            let drawn = (0..size.of(100_000).max(64)).map(|_| keys[law.draw()].as_str());
+            drawn.collect::<String>().into()
         });
-        let sequences = Arc::new(sequences.collect());
-        Self { keys: Arc::new((0..keys).map(key).collect()), sequences }
+        Self { asked: asked.collect(), keys: Arc::new(keys) }
     }
 
     /// What one of several tasks asks for.
     #[must_use]
     pub fn share(&self, task: usize, count: usize) -> Share {
-        let sequence = Arc::clone(&self.sequences[task % self.sequences.len()]);
-        Share { at: task * 977 % sequence.len(), left: count, sequence }
+        let asked = Arc::clone(&self.asked[task % self.asked.len()]);
+        Share { at: task * 977 * KEY % asked.len(), left: count, asked }
     }
 }
 
-/// The part of one task.
+/// The part of one task. It has its keys side by side in the order in which it asks for them: a caller
+/// has just made its key, and does not wait for memory to bring it.
 #[derive(Debug)]
 pub struct Share {
-    sequence: Arc<Vec<u32>>,
+    asked: Arc<str>,
     at: usize,
     left: usize,
 }
 
-impl Iterator for Share {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
+impl Share {
+    /// The next key.
+    pub fn ask(&mut self) -> Option<&str> {
         self.left = self.left.checked_sub(1)?;
-        let index = self.sequence[self.at];
-        self.at = if self.at + 1 == self.sequence.len() { 0 } else { self.at + 1 };
-        Some(index as usize)
+        let key = &self.asked[self.at..self.at + KEY];
+        self.at = if self.at + KEY == self.asked.len() { 0 } else { self.at + KEY };
+        Some(key)
     }
 }
 
@@ -132,12 +139,14 @@ macro_rules! drive {
         let work = (0..tasks).map(|task| {
             let ($state, load) = ($shared.clone(), $load.clone());
             async move {
-                for ($step, index) in load.share(task, each).enumerate() {
-                    let $key: &str = &load.keys[index];
+                let mut share = load.share(task, each);
+                let mut $step = 0;
+                while let Some($key) = share.ask() {
                     $body;
                     if $step % 64 == 63 {
                         tokio::task::yield_now().await;
                     }
+                    $step += 1;
                 }
             }
         });
