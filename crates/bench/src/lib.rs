@@ -8,6 +8,6 @@ mod load;
 mod race;
 mod size;
 
-pub use load::{Load, TTL, Zipf, key, value};
+pub use load::{LARGE, Load, TTL, Zipf, key, value};
 pub use race::{Entry, Race, Row, Spread, Target, Unit};
 pub use size::Size;

@@ -8,7 +8,7 @@ use larder_core::{Durability, GetOptions, SetOptions, Store};
 use larder_file::FileStore;
 
 use super::memory::tasks_of;
-use crate::{Load, Race, Row, Size, Unit, drive, value};
+use crate::{LARGE, Load, Race, Row, Size, Unit, drive, value};
 
 const READ: &str = "std::fs::read in place";
 const TOKIO: &str = "tokio::fs";
@@ -16,19 +16,19 @@ const RENAME: &str = "std write, rename in place";
 #[cfg(feature = "peers")]
 const OPENDAL: &str = "OpenDAL fs";
 
-async fn store(root: &Path, durability: Durability, keys: &[String]) -> Arc<dyn Store> {
+async fn store(root: &Path, durability: Durability, keys: &[String], len: usize) -> Arc<dyn Store> {
     let store = FileStore::builder(root).durability(durability).build().await;
     let store: Arc<dyn Store> = Arc::new(store.expect("a store"));
     for key in keys {
-        store.set_opts(key, value(100), SetOptions::default()).await.expect("a set");
+        store.set_opts(key, value(len), SetOptions::default()).await.expect("a set");
     }
     store
 }
 
 /// Replaces a file as a careful program does by hand.
-fn replace(folder: &Path, name: &str, number: usize) {
+fn replace(folder: &Path, name: &str, number: usize, len: usize) {
     let temporary = folder.join(format!("{name}.{number}.tmp"));
-    fs::write(&temporary, value(100)).expect("a write");
+    fs::write(&temporary, value(len)).expect("a write");
     fs::rename(&temporary, folder.join(name)).expect("a rename");
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         let mut file = fs::File::create(plain.join(key)).expect("a file");
         file.write_all(&value(100)).expect("a write");
     }
-    let quick = store(&home.path().join("quick"), Durability::ProcessCrash, &load.keys).await;
+    let quick = store(&home.path().join("quick"), Durability::ProcessCrash, &load.keys, 100).await;
     #[cfg(feature = "peers")]
     let opendal = {
         let atomic = home.path().join("atomic");
@@ -110,7 +110,7 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
             .peer(RENAME, async || {
                 let shared = (Arc::clone(&plain), Arc::clone(&number));
                 drive!(load, tasks, steps, shared = shared, |key, _step| {
-                    replace(&shared.0, key, shared.1.fetch_add(1, Ordering::Relaxed));
+                    replace(&shared.0, key, shared.1.fetch_add(1, Ordering::Relaxed), 100);
                 })
             })
             .times(RENAME, 3.0);
@@ -122,7 +122,7 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         });
         rows.push(race.run(size.rounds()).await);
     }
-    let synced = store(&home.path().join("synced"), Durability::PowerLoss, &[]).await;
+    let synced = store(&home.path().join("synced"), Durability::PowerLoss, &[], 100).await;
     let steps = size.of(1_280);
     let race = Race::new("set that is on the disk, 64 tasks", Unit::PerSecond)
         .ours("Larder, PowerLoss", async || {
@@ -139,5 +139,46 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         })
         .times(TOKIO, 1.3);
     rows.push(race.run(size.rounds().min(7)).await);
+    rows.extend(large(size, home.path()).await);
     rows
+}
+
+/// Values of 10 KB.
+async fn large(size: Size, home: &Path) -> [Row; 2] {
+    let load = Load::new(size.entries(2_000), size);
+    let quick = store(&home.join("large"), Durability::ProcessCrash, &load.keys, LARGE).await;
+    let plain: Arc<PathBuf> = Arc::new(home.join("large and plain"));
+    fs::create_dir(&*plain).expect("a folder");
+    for key in load.keys.iter() {
+        fs::write(plain.join(key), value(LARGE)).expect("a write");
+    }
+    let steps = size.of(20_000);
+    let get = Race::new("get of a cached file of 10 KB, 64 tasks", Unit::PerSecond)
+        .ours("Larder", async || {
+            drive!(load, 64, steps, store = quick, |key, _step| {
+                std::hint::black_box(
+                    store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                );
+            })
+        })
+        .peer(READ, async || {
+            drive!(load, 64, steps, folder = plain, |key, _step| {
+                std::hint::black_box(fs::read(folder.join(key)).expect("a read"));
+            })
+        });
+    let number = Arc::new(AtomicUsize::new(0));
+    let steps = size.of(4_000);
+    let set = Race::new("atomic set of 10 KB, 64 tasks", Unit::PerSecond)
+        .ours("Larder, ProcessCrash", async || {
+            drive!(load, 64, steps, store = quick, |key, _step| {
+                store.set_opts(key, value(LARGE), SetOptions::default()).await.expect("a set");
+            })
+        })
+        .peer(RENAME, async || {
+            let shared = (Arc::clone(&plain), Arc::clone(&number));
+            drive!(load, 64, steps, shared = shared, |key, _step| {
+                replace(&shared.0, key, shared.1.fetch_add(1, Ordering::Relaxed), LARGE);
+            })
+        });
+    [get.run(size.rounds()).await, set.run(size.rounds()).await]
 }

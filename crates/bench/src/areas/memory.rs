@@ -5,45 +5,35 @@ use bytes::Bytes;
 use larder_core::{GetOptions, NamespacedStore, SetItem, SetOptions, Store};
 use larder_memory::MemoryStore;
 
-use crate::{Load, Race, Row, Size, TTL, Unit, drive, key, value};
+use crate::{LARGE, Load, Race, Row, Size, TTL, Unit, drive, key, value};
 
 pub(super) fn lasting() -> SetOptions {
     SetOptions::default().with_expiry(TTL)
 }
 
 /// A value of its own for each set, as a caller would bring it.
-fn fresh() -> Bytes {
-    Bytes::copy_from_slice(&[b'w'; 100])
+fn fresh(len: usize) -> Bytes {
+    Bytes::from(vec![b'w'; len])
 }
 
 pub(super) async fn filled(keys: &[String]) -> Arc<dyn Store> {
+    filled_with(keys, 100).await
+}
+
+async fn filled_with(keys: &[String], len: usize) -> Arc<dyn Store> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     for key in keys {
-        store.set_opts(key, value(100), lasting()).await.expect("a set");
+        store.set_opts(key, value(len), lasting()).await.expect("a set");
     }
     store
 }
 
 pub(super) async fn run(size: Size) -> Vec<Row> {
     let load = Load::new(size.entries(100_000), size);
-    let store = filled(&load.keys).await;
-    let steps = size.of(400_000);
-    #[cfg(feature = "peers")]
-    let peers = Peers::filled(&load.keys).await;
+    let work = Work::new(load, size.of(400_000), 100).await;
     let mut rows = Vec::new();
     for tasks in [1, 64, 512] {
-        let race = Race::new(format!("get, {}", tasks_of(tasks)), Unit::PerSecond).ours(
-            "Larder",
-            async || {
-                drive!(load, tasks, steps, store = store, |key, _step| {
-                    std::hint::black_box(
-                        store.get_opts(key, GetOptions::default()).await.expect("a get"),
-                    );
-                })
-            },
-        );
-        #[cfg(feature = "peers")]
-        let race = peers.get(race, &load, tasks, steps);
+        let race = work.get(format!("get, {}", tasks_of(tasks)), tasks);
         #[cfg(feature = "peers")]
         let race = if tasks == 64 {
             race.times(QUICK, 1.5).times(MOKA, 5.0).times(OPENDAL, 12.0)
@@ -52,28 +42,76 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         };
         rows.push(race.run(size.rounds()).await);
     }
-    for (work, sets) in [("get and set 90:10", 10), ("set", 1)] {
-        let race =
-            Race::new(format!("{work}, 64 tasks"), Unit::PerSecond).ours("Larder", async || {
-                drive!(load, 64, steps, store = store, |key, step| {
-                    if step % sets == 0 {
-                        store.set_opts(key, fresh(), lasting()).await.expect("a set");
-                    } else {
-                        std::hint::black_box(
-                            store.get_opts(key, GetOptions::default()).await.expect("a get"),
-                        );
-                    }
-                })
-            });
-        #[cfg(feature = "peers")]
-        let race = peers.mixed(race, &load, sets, steps);
-        #[cfg(feature = "peers")]
-        let race = if sets == 1 { race.times(MOKA, 6.0) } else { race };
-        rows.push(race.run(size.rounds()).await);
-    }
+    rows.push(work.mixed("get and set 90:10, 64 tasks", 10).run(size.rounds()).await);
+    let race = work.mixed("set, 64 tasks", 1);
+    #[cfg(feature = "peers")]
+    let race = race.times(MOKA, 6.0);
+    rows.push(race.run(size.rounds()).await);
+    let load = Load::new(size.entries(2_000), size);
+    let large = Work::new(load, size.of(100_000), LARGE).await;
+    rows.push(large.get("get of 10 KB, 64 tasks".to_owned(), 64).run(size.rounds()).await);
+    rows.push(large.mixed("set of 10 KB, 64 tasks", 1).run(size.rounds()).await);
     rows.push(storm(size).await);
     rows.push(clearing(size).await);
     rows
+}
+
+/// Keys with values of one length, and all who keep them.
+struct Work {
+    load: Load,
+    steps: usize,
+    len: usize,
+    store: Arc<dyn Store>,
+    #[cfg(feature = "peers")]
+    peers: Peers,
+}
+
+impl Work {
+    async fn new(load: Load, steps: usize, len: usize) -> Self {
+        let store = filled_with(&load.keys, len).await;
+        #[cfg(feature = "peers")]
+        let peers = Peers::filled(&load.keys, len).await;
+        Self {
+            load,
+            steps,
+            len,
+            store,
+            #[cfg(feature = "peers")]
+            peers,
+        }
+    }
+
+    fn get(&self, work: String, tasks: usize) -> Race<'_> {
+        let race = Race::new(work, Unit::PerSecond).ours("Larder", move || async move {
+            drive!(self.load, tasks, self.steps, store = self.store, |key, _step| {
+                std::hint::black_box(
+                    store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                );
+            })
+        });
+        #[cfg(feature = "peers")]
+        let race = self.peers.get(race, &self.load, tasks, self.steps);
+        race
+    }
+
+    /// One set in so many steps.
+    fn mixed(&self, work: &str, sets: usize) -> Race<'_> {
+        let len = self.len;
+        let race = Race::new(work, Unit::PerSecond).ours("Larder", move || async move {
+            drive!(self.load, 64, self.steps, store = self.store, |key, step| {
+                if step % sets == 0 {
+                    store.set_opts(key, fresh(len), lasting()).await.expect("a set");
+                } else {
+                    std::hint::black_box(
+                        store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                    );
+                }
+            })
+        });
+        #[cfg(feature = "peers")]
+        let race = self.peers.mixed(race, &self.load, sets, len, self.steps);
+        race
+    }
 }
 
 pub(super) fn tasks_of(tasks: usize) -> String {
@@ -190,7 +228,7 @@ struct Peers {
 
 #[cfg(feature = "peers")]
 impl Peers {
-    async fn filled(keys: &[String]) -> Self {
+    async fn filled(keys: &[String], len: usize) -> Self {
         let capacity = 2 * keys.len();
         let quick = Arc::new(quick_cache::sync::Cache::new(capacity));
         let moka = moka::future::Cache::builder();
@@ -198,9 +236,9 @@ impl Peers {
         let opendal =
             opendal::Operator::new(opendal::services::Memory::default()).expect("OpenDAL").finish();
         for key in keys {
-            quick.insert(key.clone(), value(100));
-            moka.insert(key.clone(), value(100)).await;
-            opendal.write(key, value(100)).await.expect("a write");
+            quick.insert(key.clone(), value(len));
+            moka.insert(key.clone(), value(len)).await;
+            opendal.write(key, value(len)).await.expect("a write");
         }
         Self { quick, moka, opendal }
     }
@@ -223,11 +261,18 @@ impl Peers {
         })
     }
 
-    fn mixed<'a>(&'a self, race: Race<'a>, load: &'a Load, sets: usize, steps: usize) -> Race<'a> {
+    fn mixed<'a>(
+        &'a self,
+        race: Race<'a>,
+        load: &'a Load,
+        sets: usize,
+        len: usize,
+        steps: usize,
+    ) -> Race<'a> {
         race.peer(QUICK, move || async move {
             drive!(load, 64, steps, cache = self.quick, |key, step| {
                 if step % sets == 0 {
-                    cache.insert(key.to_owned(), fresh());
+                    cache.insert(key.to_owned(), fresh(len));
                 } else {
                     std::hint::black_box(cache.get(key).expect("a hit"));
                 }
@@ -236,7 +281,7 @@ impl Peers {
         .peer(MOKA, move || async move {
             drive!(load, 64, steps / 4, cache = self.moka, |key, step| {
                 if step % sets == 0 {
-                    cache.insert(key.to_owned(), fresh()).await;
+                    cache.insert(key.to_owned(), fresh(len)).await;
                 } else {
                     std::hint::black_box(cache.get(key).await.expect("a hit"));
                 }
@@ -245,7 +290,7 @@ impl Peers {
         .peer(OPENDAL, move || async move {
             drive!(load, 64, steps / 8, store = self.opendal, |key, step| {
                 if step % sets == 0 {
-                    store.write(key, fresh()).await.expect("a write");
+                    store.write(key, fresh(len)).await.expect("a write");
                 } else {
                     std::hint::black_box(store.read(key).await.expect("a read"));
                 }

@@ -7,7 +7,7 @@ use larder_redis::RedisStore;
 use larder_redis::redis::aio::MultiplexedConnection;
 
 use super::memory::{lasting, tasks_of};
-use crate::{Load, Race, Row, Size, Unit, drive, value};
+use crate::{LARGE, Load, Race, Row, Size, Unit, drive, value};
 
 /// Where the server is, which `cargo xtask bench` starts.
 const URL: &str = "LARDER_TEST_REDIS_URL";
@@ -59,14 +59,7 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
             })
             .peer(RAW, async || {
                 drive!(load, tasks, steps, connection = raw, |key, _step| {
-                    let mut connection: MultiplexedConnection = connection.clone();
-                    let key = format!("bench:{key}");
-                    let value: Option<Vec<u8>> = redis::cmd("GET")
-                        .arg(key)
-                        .query_async(&mut connection)
-                        .await
-                        .expect("a get");
-                    std::hint::black_box(value.expect("a value"));
+                    raw_get(&connection, key).await;
                 })
             })
             .times(RAW, 0.97);
@@ -110,6 +103,37 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         })
         .times("the redis crate, MGET", 0.95);
     rows.push(race.run(size.rounds()).await);
+    rows.push(large(size, &store, &raw).await);
     rows.extend(clearing);
     rows
+}
+
+/// Values of 10 KB.
+async fn large(size: Size, store: &Arc<dyn Store>, raw: &MultiplexedConnection) -> Row {
+    let load = Load::new(size.entries(2_000), size);
+    for key in load.keys.iter() {
+        store.set_opts(key, value(LARGE), lasting()).await.expect("a set");
+    }
+    let steps = size.of(50_000);
+    Race::new("get of 10 KB, 64 tasks", Unit::PerSecond)
+        .ours("Larder", async || {
+            drive!(load, 64, steps, store = store, |key, _step| {
+                std::hint::black_box(
+                    store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                );
+            })
+        })
+        .peer(RAW, async || {
+            drive!(load, 64, steps, connection = raw, |key, _step| raw_get(&connection, key).await)
+        })
+        .run(size.rounds())
+        .await
+}
+
+async fn raw_get(connection: &MultiplexedConnection, key: &str) {
+    let mut connection = connection.clone();
+    let key = format!("bench:{key}");
+    let value: Option<Vec<u8>> =
+        redis::cmd("GET").arg(key).query_async(&mut connection).await.expect("a get");
+    std::hint::black_box(value.expect("a value"));
 }

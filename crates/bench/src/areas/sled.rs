@@ -6,14 +6,14 @@ use larder_core::{Durability, GetOptions, SetItem, Store};
 use larder_sled::SledStore;
 
 use super::memory::{lasting, tasks_of};
-use crate::{Load, Race, Row, Size, TTL, Unit, drive, value};
+use crate::{LARGE, Load, Race, Row, Size, TTL, Unit, drive, value};
 
 const RAW: &str = "sled, called from the task";
 
-async fn store(path: &Path, durability: Durability, keys: &[String]) -> Arc<dyn Store> {
+async fn store(path: &Path, durability: Durability, keys: &[String], len: usize) -> Arc<dyn Store> {
     let store = SledStore::builder(path).durability(durability).build().await.expect("a store");
     for keys in keys.chunks(1_000) {
-        let items = keys.iter().map(|key| SetItem::new(key, value(100)).with_options(lasting()));
+        let items = keys.iter().map(|key| SetItem::new(key, value(len)).with_options(lasting()));
         for done in store.set_many(items.collect()).await.expect("a batch") {
             done.expect("a set");
         }
@@ -30,8 +30,9 @@ fn deadline() -> u64 {
 pub(super) async fn run(size: Size) -> Vec<Row> {
     let home = tempfile::tempdir().expect("a folder");
     let load = Load::new(size.entries(100_000), size);
-    let volatile = store(&home.path().join("volatile"), Durability::Volatile, &load.keys).await;
-    let safe = store(&home.path().join("safe"), Durability::ProcessCrash, &[]).await;
+    let volatile =
+        store(&home.path().join("volatile"), Durability::Volatile, &load.keys, 100).await;
+    let safe = store(&home.path().join("safe"), Durability::ProcessCrash, &[], 100).await;
     let raw = sled::open(home.path().join("raw")).expect("a database");
     let records = raw.open_tree("records").expect("a tree");
     let deadlines = raw.open_tree("deadlines").expect("a tree");
@@ -120,5 +121,32 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         .ours(one, || set(1, size.of(200)))
         .times(one, 20.0);
     rows.push(race.run(size.rounds().min(7)).await);
+    rows.push(large(size, home.path(), &raw).await);
     rows
+}
+
+/// Values of 10 KB, which are kept in several records.
+async fn large(size: Size, home: &Path, raw: &sled::Db) -> Row {
+    let load = Load::new(size.entries(2_000), size);
+    let ours = store(&home.join("large"), Durability::Volatile, &load.keys, LARGE).await;
+    let theirs = raw.open_tree("large").expect("a tree");
+    for key in load.keys.iter() {
+        theirs.insert(key.as_bytes(), &value(LARGE)[..]).expect("an insert");
+    }
+    let steps = size.of(50_000);
+    Race::new("get of 10 KB, 64 tasks", Unit::PerSecond)
+        .ours("Larder", async || {
+            drive!(load, 64, steps, store = ours, |key, _step| {
+                std::hint::black_box(
+                    store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                );
+            })
+        })
+        .peer(RAW, async || {
+            drive!(load, 64, steps, tree = theirs, |key, _step| {
+                std::hint::black_box(tree.get(key).expect("a get"));
+            })
+        })
+        .run(size.rounds())
+        .await
 }
