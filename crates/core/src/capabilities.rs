@@ -248,3 +248,86 @@ impl Default for Capabilities {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Version;
+
+    fn refused<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+        result.unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_get_may_ask_only_for_what_is_declared() {
+        let nothing = Capabilities::new();
+        let renewal = GetOptions::default().with_renew_for(Duration::from_secs(1));
+        let version = GetOptions::default().with_version(true);
+        assert!(nothing.check_get(&GetOptions::default().with_expires_in(true)).is_ok());
+        assert_eq!(refused(nothing.check_get(&renewal)), ErrorKind::Unsupported);
+        assert_eq!(refused(nothing.check_get(&version)), ErrorKind::Unsupported);
+        let renews = nothing.with_renew(true);
+        assert!(renews.check_get(&renewal).is_ok());
+        assert_eq!(refused(renews.check_get(&version)), ErrorKind::Unsupported);
+        let conditional = nothing.with_conditions(true);
+        assert!(conditional.check_get(&version).is_ok());
+        assert_eq!(refused(conditional.check_get(&renewal)), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_value_may_be_as_large_as_declared_and_no_larger() {
+        let small = Capabilities::new().with_max_value_len(10);
+        for len in [0, 9, 10] {
+            assert!(small.check_set(len, &SetOptions::default()).is_ok(), "{len}");
+        }
+        for len in [11, usize::MAX] {
+            let error = small.check_set(len, &SetOptions::default());
+            assert_eq!(refused(error), ErrorKind::TooLarge, "{len}");
+        }
+        assert!(Capabilities::new().check_set(usize::MAX, &SetOptions::default()).is_ok());
+    }
+
+    #[test]
+    fn a_change_may_have_a_condition_only_where_they_are_declared() {
+        let nothing = Capabilities::new();
+        let conditional = nothing.with_conditions(true);
+        let matches = Condition::Matches(Version::new("v"));
+        for condition in [Condition::Absent, Condition::Present, matches] {
+            let set = SetOptions::default().with_condition(condition.clone());
+            let delete = DeleteOptions::default().with_condition(condition);
+            assert_eq!(refused(nothing.check_set(0, &set)), ErrorKind::Unsupported);
+            assert_eq!(refused(nothing.check_delete(&delete)), ErrorKind::Unsupported);
+            assert!(conditional.check_set(0, &set).is_ok());
+            assert!(conditional.check_delete(&delete).is_ok());
+        }
+        for capabilities in [nothing, conditional] {
+            assert!(capabilities.check_set(0, &SetOptions::default()).is_ok());
+            assert!(capabilities.check_delete(&DeleteOptions::default()).is_ok());
+        }
+    }
+
+    #[test]
+    fn durations_round_up_to_whole_granules() {
+        let millis = Duration::from_millis;
+        let coarse = Capabilities::new().with_expiry_granularity(millis(300));
+        for (asked, given) in [(0, 0), (1, 300), (300, 300), (301, 600), (1_000, 1_200)] {
+            assert_eq!(coarse.round_up(millis(asked)), millis(given), "{asked}");
+        }
+        assert_eq!(coarse.round_up(Duration::from_nanos(1)), millis(300));
+        assert_eq!(coarse.round_up(millis(7_199_999)), millis(7_200_000));
+        assert_eq!(coarse.round_up(Duration::MAX), Duration::MAX);
+        let exact = Capabilities::new().with_expiry_granularity(Duration::ZERO);
+        assert_eq!(exact.round_up(Duration::new(5, 7)), Duration::new(5, 7));
+    }
+
+    #[test]
+    fn of_all_expiries_a_duration_alone_is_rounded() {
+        let second = Capabilities::new().with_expiry_granularity(Duration::from_secs(1));
+        let after = Expiry::After(Duration::from_millis(1_001));
+        assert_eq!(second.round_expiry(after), Expiry::After(Duration::from_secs(2)));
+        let moment = Expiry::At(chrono::DateTime::from_timestamp(1, 1).unwrap());
+        for expiry in [Expiry::Never, Expiry::Keep, moment] {
+            assert_eq!(second.round_expiry(expiry), expiry);
+        }
+    }
+}
