@@ -87,6 +87,60 @@ mod tests {
             assert!(coarse.is_none_or(|coarse| !coarse.is_surely_before(deadline)));
         }
     }
+
+    #[test]
+    fn a_coarse_reading_is_sure_only_before_the_latest_time_that_it_allows() {
+        let coarse = CoarseTime::new(990, 10);
+        for (micros, sure) in [(989, false), (1_000, false), (1_001, true), (i64::MAX, true)] {
+            let deadline = Deadline::from_micros(micros);
+            assert_eq!(coarse.is_surely_before(deadline), sure, "{micros}");
+        }
+        assert!(!CoarseTime::new(i64::MAX, 10).is_surely_before(Deadline::MAX));
+    }
+
+    #[derive(Debug)]
+    struct Coarse;
+
+    impl Clock for Coarse {
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::UNIX_EPOCH
+        }
+
+        fn coarse(&self) -> Option<CoarseTime> {
+            Some(CoarseTime::new(-5, 5))
+        }
+    }
+
+    #[test]
+    fn a_shared_clock_reads_as_the_clock_itself() {
+        let shared: Arc<dyn Clock> = Arc::new(Coarse);
+        let clock = &shared;
+        assert_eq!(clock.now(), DateTime::UNIX_EPOCH);
+        assert_eq!(Clock::coarse(clock), Coarse.coarse());
+    }
+
+    #[test]
+    #[cfg(all(feature = "coarse-clock", target_os = "linux"))]
+    fn the_system_has_a_coarse_reading_that_tells_of_a_deadline_a_second_ahead() {
+        use std::time::Duration;
+        let deadline = Deadline::after(SystemClock.now(), Duration::from_secs(1));
+        assert!(SystemClock.coarse().unwrap().is_surely_before(deadline));
+    }
+
+    #[test]
+    #[cfg(feature = "test-util")]
+    fn a_manual_clock_moves_as_told_and_so_do_its_clones() {
+        use std::time::Duration;
+        let clock = ManualClock::new();
+        let (clone, start) = (clock.clone(), clock.now());
+        assert_eq!(clone.now(), start);
+        clock.advance(Duration::from_nanos(1_500));
+        assert_eq!((clone.now() - start).num_nanoseconds(), Some(1_500));
+        clone.set(DateTime::UNIX_EPOCH);
+        assert_eq!(clock.now(), DateTime::UNIX_EPOCH);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), DateTime::<Utc>::MAX_UTC);
+    }
 }
 
 #[cfg(feature = "test-util")]
