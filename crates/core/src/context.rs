@@ -103,3 +103,23 @@ impl StoreContext {
         self.error(operation, error).with_key(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_call_that_is_not_counted_is_refused_as_any_other() {
+        let context = StoreContext::new("map", Capabilities::new().with_max_key_len(3));
+        assert!(context.check("get", "abc").is_ok());
+        let error = context.check("get", "abcd").unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidKey, Some("abcd")));
+        context.lifecycle().close();
+        for key in ["abc", "abcd"] {
+            let error = context.check("get", key).unwrap_err();
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Closed, Some(key)));
+            assert_eq!((error.operation(), error.backend()), (Some("get"), Some("map")));
+        }
+    }
+}
