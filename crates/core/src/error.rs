@@ -362,4 +362,76 @@ mod tests {
         assert!(retryable.iter().all(|kind| kind.is_retryable()));
         assert!(!ErrorKind::Unknown.is_retryable() && !ErrorKind::StorageFull.is_retryable());
     }
+
+    #[test]
+    fn an_error_of_the_operating_system_tells_what_to_do() {
+        use std::io::ErrorKind as Io;
+        let cases = [
+            (ErrorKind::StorageFull, &[Io::StorageFull, Io::QuotaExceeded][..]),
+            (ErrorKind::TooLarge, &[Io::FileTooLarge]),
+            (ErrorKind::PermissionDenied, &[Io::PermissionDenied, Io::ReadOnlyFilesystem]),
+            (ErrorKind::NotFound, &[Io::NotFound]),
+            (ErrorKind::Timeout, &[Io::TimedOut]),
+            (ErrorKind::Locked, &[Io::WouldBlock, Io::ResourceBusy]),
+            (ErrorKind::Unavailable, &[Io::ConnectionRefused, Io::BrokenPipe, Io::NetworkDown]),
+            (ErrorKind::Corrupt, &[Io::InvalidData, Io::UnexpectedEof]),
+            (ErrorKind::Internal, &[Io::Other, Io::InvalidInput]),
+        ];
+        for (kind, causes) in cases {
+            for cause in causes {
+                assert_eq!(Error::from_io((*cause).into()).kind(), kind, "{cause}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_tells_its_backend_and_what_its_kind_does_not_say() {
+        let error = Error::new(ErrorKind::Timeout, "it took 5 s").with_operation("set");
+        assert_eq!((error.message(), error.backend()), ("it took 5 s", None));
+        let error = error.with_backend("redis").with_backend("tiered");
+        assert_eq!(error.backend(), Some("redis"));
+        assert_eq!(error.to_string(), "set on redis: timed out, nothing was done: it took 5 s");
+        assert_eq!(Error::from(ErrorKind::Closed).message(), "");
+    }
+
+    #[test]
+    fn an_error_is_as_retryable_as_its_kind() {
+        assert!(Error::from(ErrorKind::Conflict).is_retryable());
+        assert!(!Error::from(ErrorKind::Unknown).is_retryable());
+    }
+
+    #[test]
+    fn a_kind_is_named_as_its_variant_in_kebab_case() {
+        let kinds = [
+            ErrorKind::Timeout,
+            ErrorKind::Unavailable,
+            ErrorKind::Locked,
+            ErrorKind::Conflict,
+            ErrorKind::Unknown,
+            ErrorKind::NotFound,
+            ErrorKind::InvalidKey,
+            ErrorKind::InvalidValue,
+            ErrorKind::InvalidNamespace,
+            ErrorKind::InvalidCursor,
+            ErrorKind::InvalidConfig,
+            ErrorKind::Unsupported,
+            ErrorKind::TooLarge,
+            ErrorKind::Corrupt,
+            ErrorKind::PermissionDenied,
+            ErrorKind::StorageFull,
+            ErrorKind::Closed,
+            ErrorKind::Internal,
+        ];
+        for kind in kinds {
+            let mut name = String::new();
+            for letter in format!("{kind:?}").chars() {
+                if letter.is_uppercase() && !name.is_empty() {
+                    name.push('-');
+                }
+                name.push(letter.to_ascii_lowercase());
+            }
+            assert_eq!(kind.as_str(), name);
+            assert_eq!(kind.to_string(), name);
+        }
+    }
 }
