@@ -281,4 +281,30 @@ mod tests {
     fn a_negative_span_is_gone_at_once() {
         assert_eq!(Expiry::from(TimeDelta::seconds(-3)).resolve(at(0)), Resolved::Gone);
     }
+
+    #[test]
+    fn a_moment_is_a_deadline_until_it_has_come() {
+        let expiry = Expiry::from(at(10));
+        assert_eq!(expiry, Expiry::At(at(10)));
+        assert_eq!(expiry.resolve(at(9)), Resolved::At(Deadline::from_micros(10)));
+        for late in [at(10), at(11)] {
+            assert_eq!(expiry.resolve(late), Resolved::Gone);
+        }
+    }
+
+    #[test]
+    fn remaining_seconds_round_up_and_whole_ones_stay() {
+        let secs = |millis| ExpiresIn::In(Duration::from_millis(millis)).as_secs();
+        assert_eq!([secs(1), secs(2_000), secs(2_001)], [Some(1), Some(2), Some(3)]);
+        assert_eq!(ExpiresIn::In(Duration::MAX).as_secs(), Some(u64::MAX));
+        assert_eq!((ExpiresIn::Missing.as_secs(), ExpiresIn::Never.as_secs()), (None, None));
+    }
+
+    #[test]
+    fn only_a_key_that_expires_has_a_remaining_duration() {
+        let left = Duration::from_nanos(3);
+        assert_eq!(ExpiresIn::In(left).as_duration(), Some(left));
+        assert_eq!(ExpiresIn::Missing.as_duration(), None);
+        assert_eq!(ExpiresIn::Never.as_duration(), None);
+    }
 }
