@@ -176,4 +176,18 @@ mod tests {
         assert!(root.enter().is_err());
         root.idle().await;
     }
+
+    #[test]
+    fn what_was_closed_opens_again_with_all_that_is_below() {
+        let root = Lifecycle::new();
+        let child = root.child();
+        root.close();
+        root.reopen();
+        assert!(!root.is_closed() && root.enter().is_ok() && child.enter().is_ok());
+        assert!(root.close());
+        assert!(child.enter().is_err());
+        child.close();
+        root.reopen();
+        assert!(root.enter().is_ok() && child.enter().is_err());
+    }
 }
