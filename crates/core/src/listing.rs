@@ -176,4 +176,25 @@ mod tests {
         altered.push(1);
         assert!(own.open(&Cursor::from_bytes(altered)).is_err());
     }
+
+    #[test]
+    fn a_cursor_carried_elsewhere_as_bytes_still_opens() {
+        let scope = CursorScope::keys(b"s", &Namespace::root(), "");
+        let cursor = scope.seal(b"position");
+        let carried = Cursor::from_bytes(cursor.as_bytes().to_vec());
+        assert_eq!(carried, cursor);
+        assert_eq!(scope.open(&carried).unwrap(), "position");
+    }
+
+    #[test]
+    fn cursors_are_checked_by_the_published_hash() {
+        let hashes = [
+            (&b""[..], 0xcbf2_9ce4_8422_2325),
+            (b"a", 0xaf63_dc4c_8601_ec8c),
+            (b"foobar", 0x8594_4171_f739_67e8),
+        ];
+        for (bytes, hash) in hashes {
+            assert_eq!(fnv1a(FNV_OFFSET, bytes), hash);
+        }
+    }
 }
