@@ -218,4 +218,33 @@ mod tests {
             assert_ne!(left.encode(), right.encode());
         }
     }
+
+    #[test]
+    fn the_root_alone_has_no_segments() {
+        let root = Namespace::root();
+        assert!(root.is_root());
+        assert_eq!((root.depth(), root.encode().as_str()), (0, ""));
+        let below = root.join_all(["a", "b", "c"]).unwrap();
+        assert!(!below.is_root());
+        assert_eq!((below.depth(), below.encode().as_str()), (3, "a/b/c"));
+    }
+
+    #[test]
+    fn only_a_namespace_and_what_lies_below_it_start_with_it() {
+        let path = |segments: &[&str]| Namespace::from_segments(segments).unwrap();
+        let foo = path(&["foo"]);
+        for inside in [path(&["foo"]), path(&["foo", "a"]), path(&["foo", "a", "b"])] {
+            assert!(inside.starts_with(&foo) && inside.starts_with(&Namespace::root()));
+        }
+        for outside in [path(&["foobar"]), path(&["a", "foo"]), Namespace::root()] {
+            assert!(!outside.starts_with(&foo), "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_shown_as_it_is_encoded() {
+        let namespace = Namespace::from_segments(["app", "users: a/b", "100%"]).unwrap();
+        assert_eq!(namespace.encode(), "app/users%3A a%2Fb/100%25");
+        assert_eq!(namespace.to_string(), namespace.encode());
+    }
 }
