@@ -196,3 +196,26 @@ impl FromIterator<Result<bool>> for DeleteManyOutcome {
         Self { existed, outcomes }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn a_deletion_carries_its_condition() {
+        let condition = Condition::Matches(Version::new("v"));
+        let options = DeleteOptions::default().with_condition(condition.clone());
+        assert_eq!(options.condition, condition);
+    }
+
+    #[test]
+    fn of_several_deletions_those_that_found_a_live_key_count() {
+        let outcomes = [Ok(true), Ok(false), Err(ErrorKind::Timeout.into()), Ok(true)];
+        let outcome: DeleteManyOutcome = outcomes.into_iter().collect();
+        assert_eq!(outcome.existed, 2);
+        let kinds: Vec<_> =
+            outcome.outcomes.iter().map(|one| one.as_ref().map_err(crate::Error::kind)).collect();
+        assert_eq!(kinds, [Ok(&true), Ok(&false), Err(ErrorKind::Timeout), Ok(&true)]);
+    }
+}
