@@ -5,10 +5,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{MapStore, kind};
+use common::{MapStore, Picky, assert_answers, assert_closed, kind};
 use futures_util::TryStreamExt;
 use larder_core::{
-    Capabilities, ErrorKind, Namespaced, NamespacedStore, Store, StoreExt, forward_store,
+    Capabilities, ErrorKind, Namespaced, NamespacedStore, SetItem, Store, StoreExt, forward_store,
 };
 
 fn assert_shareable<T: Send + Sync + std::fmt::Debug>() {}
@@ -50,6 +50,99 @@ async fn namespaces_are_kept_apart_from_each_other_and_from_foreign_keys() {
 }
 
 #[tokio::test]
+async fn a_namespace_answers_as_the_store_below_it() {
+    let flat = MapStore::new();
+    let root = Namespaced::new(flat.clone()).unwrap();
+    assert_answers(&root, &flat.clock).await;
+    let child = root.with_path(&["a", "b:c"]).unwrap();
+    let sibling = root.with_path(&["a", "b"]).unwrap();
+    for store in [&root as &dyn Store, &sibling, &flat] {
+        store.set("p:0", "untouched").await.unwrap();
+    }
+    assert_answers(&child, &flat.clock).await;
+    for store in [&root as &dyn Store, &sibling, &flat] {
+        assert_eq!(store.get("p:0").await.unwrap().unwrap(), "untouched");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_reaches_no_key_of_a_child() {
+    let root = Namespaced::new(MapStore::new()).unwrap();
+    let child = root.with_namespace("child").unwrap();
+    for key in ["", "a", "child", "child:k"] {
+        root.set(key, "").await.unwrap();
+        child.set(key, "").await.unwrap();
+    }
+    assert_eq!(root.delete_prefix("child").await.unwrap(), 2);
+    assert_eq!(root.delete_prefix("").await.unwrap(), 2);
+    let keys: Vec<String> = child.list("").try_collect().await.unwrap();
+    assert_eq!(keys, ["", "a", "child", "child:k"]);
+}
+
+#[tokio::test]
+async fn children_are_listed_page_by_page() {
+    let root = Namespaced::new(MapStore::new()).unwrap();
+    for path in [&["a"][..], &["b", "deep"], &["c/d"]] {
+        let store = root.with_path(path).unwrap();
+        store.set("k", "").await.unwrap();
+        store.set("l", "").await.unwrap();
+    }
+    let mut found = Vec::new();
+    let mut cursor = None;
+    for _ in 0..20 {
+        let page = root.list_child_namespaces(cursor.as_ref(), 1).await.unwrap();
+        assert!(page.segments.len() <= 1);
+        found.extend(page.segments);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(cursor, None);
+    found.dedup();
+    assert_eq!(found, ["a", "b", "c/d"]);
+}
+
+#[tokio::test]
+async fn a_failure_names_the_key_that_the_caller_gave() {
+    let root = Namespaced::new(Picky::new("bad", ErrorKind::Corrupt)).unwrap();
+    let child = root.with_namespace("child").unwrap();
+    let keys = ["good", "bad"];
+    let items = keys.map(|key| SetItem::new(key, "v")).to_vec();
+    let set = child.set_many(items).await.unwrap();
+    let got = child.get_many(&keys).await.unwrap();
+    let deleted = child.delete_many(&keys).await.unwrap().outcomes;
+    assert!(set[0].is_ok() && got[0].is_ok() && deleted[0].is_ok());
+    let errors = [
+        child.get("bad").await.unwrap_err(),
+        child.set("bad", "").await.unwrap_err(),
+        child.delete("bad").await.unwrap_err(),
+        child.exists("bad").await.unwrap_err(),
+        child.expires_in("bad").await.unwrap_err(),
+        set[1].clone().unwrap_err(),
+        got[1].clone().unwrap_err(),
+        deleted[1].clone().unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some("bad")));
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_purges_only_where_expired_keys_go_by_themselves() {
+    let lists = Capabilities::new().with_list(true);
+    let over = |flat| Namespaced::new(MapStore::with_capabilities(flat)).unwrap();
+    let native = over(lists.with_purge(true).with_native_expiry(true));
+    assert!(native.capabilities().purge);
+    assert_eq!(native.delete_expired().await.unwrap(), 0);
+    for flat in [lists, lists.with_purge(true), lists.with_native_expiry(true)] {
+        let store = over(flat);
+        assert!(!store.capabilities().purge);
+        assert_eq!(kind(store.delete_expired().await), ErrorKind::Unsupported);
+    }
+}
+
+#[tokio::test]
 async fn keys_have_the_length_that_the_prefix_leaves() {
     let flat =
         MapStore::with_capabilities(Capabilities::new().with_list(true).with_max_key_len(20));
@@ -83,6 +176,20 @@ async fn closing_a_child_leaves_the_store_open() {
     assert_eq!(kind(root.inner().get("k").await), ErrorKind::Closed);
 }
 
+#[tokio::test]
+async fn a_closed_namespace_refuses_every_call() {
+    let flat = MapStore::new();
+    let root = Namespaced::new(flat.clone()).unwrap();
+    let (child, sibling) = (root.with_namespace("a").unwrap(), root.with_namespace("b").unwrap());
+    child.close().await.unwrap();
+    assert_closed(&child).await;
+    assert_eq!(kind(child.list_child_namespaces(None, 1).await), ErrorKind::Closed);
+    assert_eq!(kind(child.delete_expired().await), ErrorKind::Closed);
+    assert_answers(&sibling, &flat.clock).await;
+    flat.close().await.unwrap();
+    assert_closed(&sibling).await;
+}
+
 #[derive(Debug)]
 struct Layer<S> {
     inner: S,
@@ -97,11 +204,13 @@ impl<S: Store> Store for Layer<S> {
 async fn handles_and_layers_hand_on_every_method() {
     let store = MapStore::new();
     let layered: Box<dyn Store> = Box::new(Layer { inner: Arc::new(&store) });
+    assert_answers(&layered, &store.clock).await;
     layered.set("k", "v").await.unwrap();
     assert_eq!(layered.get_many(&["k", "-"]).await.unwrap().len(), 2);
     assert_eq!(layered.delete_prefix("k").await.unwrap(), 1);
     assert_eq!(layered.capabilities(), store.capabilities());
     assert_eq!(kind(layered.delete_expired().await), ErrorKind::Unsupported);
     layered.close().await.unwrap();
+    assert_closed(&layered).await;
     assert_eq!(kind(store.exists("k").await), ErrorKind::Closed);
 }
