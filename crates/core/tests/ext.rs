@@ -4,13 +4,14 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use common::{MapStore, kind};
-use futures_util::TryStreamExt;
+use common::{MapStore, count_turns, kind};
+use futures_util::{FutureExt, TryStreamExt};
 use larder_core::{
-    Bytes, Capabilities, ErrorKind, ExpiresIn, Raw, SetItem, SetOptions, SetOutcome, Store,
-    StoreExt,
+    Bytes, Capabilities, Cursor, ErrorKind, ExpiresIn, ListPage, Raw, Result, SetItem, SetOptions,
+    SetOutcome, Store, StoreExt, async_trait, forward_store,
 };
 use serde::{Deserialize, Serialize};
 
@@ -70,11 +71,7 @@ async fn updates_see_the_latest_value_and_give_up_when_always_overtaken() {
     let overtaken = store.update("k", |_| {
         round += 1;
         // Another writer comes first, every time.
-        futures_util::FutureExt::now_or_never(store.set_opts(
-            "k",
-            round.to_string().into(),
-            SetOptions::default(),
-        ));
+        store.set_opts("k", round.to_string().into(), SetOptions::default()).now_or_never();
         Some("mine")
     });
     let error = overtaken.await.unwrap_err();
@@ -92,6 +89,74 @@ async fn streams_go_through_all_pages() {
     let keys: Vec<String> = store.list("key:").try_collect().await.unwrap();
     assert_eq!(keys.len(), 2_500);
     assert_eq!(kind(store.namespaces().try_collect::<Vec<_>>().await), ErrorKind::Unsupported);
+}
+
+/// Lists the pages that it was given.
+#[derive(Debug)]
+struct Listed {
+    inner: MapStore,
+    pages: Vec<ListPage>,
+}
+
+impl Listed {
+    fn new(ordered: bool, pages: &[(&[&str], u64)]) -> Self {
+        let capabilities = Capabilities::new().with_list(true).with_ordered_list(ordered);
+        let pages = pages.iter().enumerate().map(|(index, (keys, unlisted))| {
+            let next = u8::try_from(index + 1).unwrap();
+            let next = (index + 1 < pages.len()).then(|| Cursor::from_bytes(vec![next]));
+            let keys = keys.iter().map(ToString::to_string).collect();
+            ListPage::new(keys, next).with_unlisted(*unlisted)
+        });
+        let pages = pages.collect();
+        Self { inner: MapStore::with_capabilities(capabilities), pages }
+    }
+}
+
+#[async_trait]
+impl Store for Listed {
+    forward_store!(inner: get_opts, set_opts, delete_opts, delete_all, capabilities);
+
+    async fn list_page(&self, _: &str, cursor: Option<&Cursor>, _: usize) -> Result<ListPage> {
+        Ok(self.pages[cursor.map_or(0, |cursor| usize::from(cursor.as_bytes()[0]))].clone())
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_in_several_pages_is_given_once() {
+    let ordered = Listed::new(true, &[(&["a", "b"], 0), (&["b"], 0), (&[], 0), (&["b", "c"], 0)]);
+    let keys: Vec<String> = ordered.list("").try_collect().await.unwrap();
+    assert_eq!(keys, ["a", "b", "c"]);
+    let unordered =
+        Listed::new(false, &[(&["b", "a"], 0), (&["b"], 0), (&[], 0), (&["c", "a"], 0)]);
+    let keys: Vec<String> = unordered.list("").try_collect().await.unwrap();
+    assert_eq!(keys, ["b", "a", "c"]);
+}
+
+#[tokio::test]
+async fn a_listing_tells_how_many_records_it_left_out_so_far() {
+    let store = Listed::new(true, &[(&["a"], 2), (&["b"], 0), (&["c"], 3)]);
+    let mut list = store.list("");
+    assert_eq!(list.unlisted(), 0);
+    let mut told = Vec::new();
+    while list.try_next().await.unwrap().is_some() {
+        told.push(list.unlisted());
+    }
+    assert_eq!(told, [2, 2, 5]);
+}
+
+#[tokio::test]
+async fn an_update_that_is_overtaken_lets_other_tasks_run_before_it_tries_again() {
+    let store = MapStore::new();
+    let turns = count_turns();
+    let mut seen = Vec::new();
+    let update = store.update("k", |_| {
+        seen.push(turns.load(SeqCst));
+        let rival = seen.len().to_string();
+        store.set_opts("k", rival.into(), SetOptions::default()).now_or_never();
+        Some("mine")
+    });
+    assert_eq!(kind(update.await), ErrorKind::Conflict);
+    assert!(seen.len() > 1 && seen.is_sorted_by(|before, after| before < after));
 }
 
 #[tokio::test]
