@@ -77,6 +77,32 @@ fn a_value_of_any_kind_is_passed_over() {
 }
 
 #[test]
+fn a_number_is_read_from_every_unsigned_form() {
+    let cases = [
+        (&b"\x7f"[..], 0x7f),
+        (b"\xcc\x80", 0x80),
+        (b"\xcd\x01\x02", 0x0102),
+        (b"\xce\x01\x02\x03\x04", 0x0102_0304),
+        (b"\xcf\x01\x02\x03\x04\x05\x06\x07\x08", 0x0102_0304_0506_0708),
+        (b"\xcf\x00\x00\x00\x00\x00\x00\x00\x05", 5),
+        (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", u64::MAX),
+    ];
+    for (form, number) in cases {
+        let record = around(form);
+        let mut reader = RecordReader::new(&record).unwrap();
+        reader.next_field().unwrap();
+        assert_eq!(reader.uint().unwrap(), number, "{form:02x?}");
+        assert_eq!(reader.position(), 3 + form.len());
+    }
+    for other in [&b"\xff"[..], b"\xd0\x05", b"\xc0", b"\xa1\x05", b"\xca\x00\x00\x00\x00"] {
+        let record = around(other);
+        let mut reader = RecordReader::new(&record).unwrap();
+        reader.next_field().unwrap();
+        assert_eq!(reader.uint().unwrap_err().kind(), ErrorKind::Corrupt, "{other:02x?}");
+    }
+}
+
+#[test]
 fn what_is_no_value_and_what_is_too_deep_is_corrupt() {
     for value in [b"\xc1".to_vec(), vec![0x91; 100_000]] {
         let record = around(&value);

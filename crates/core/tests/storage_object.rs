@@ -61,6 +61,24 @@ fn every_form_of_an_expiry_is_taken() {
 }
 
 #[test]
+fn an_expiry_is_written_in_the_shortest_form_that_holds_it() {
+    let forms: [(&str, &[u8]); 7] = [
+        ("1970-01-01T00:00:00Z", b"\xd6\xff\x00\x00\x00\x00"),
+        ("2106-02-07T06:28:15Z", b"\xd6\xff\xff\xff\xff\xff"),
+        ("2106-02-07T06:28:16Z", b"\xd7\xff\x00\x00\x00\x01\x00\x00\x00\x00"),
+        ("1970-01-01T00:00:00.000001Z", b"\xd7\xff\x00\x00\x0f\xa0\x00\x00\x00\x00"),
+        ("2514-05-30T01:53:03Z", b"\xd7\xff\x00\x00\x00\x03\xff\xff\xff\xff"),
+        ("2514-05-30T01:53:04Z", b"\xc7\x0c\xff\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00"),
+        ("1969-12-31T23:59:59Z", b"\xc7\x0c\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"),
+    ];
+    for (text, form) in forms {
+        let object = StorageObject::new("", Some(moment(text)));
+        assert_eq!(object.to_bytes(), record(form, b"\xc4\x00"), "{text}");
+        assert_eq!(StorageObject::from_bytes(object.to_bytes()).unwrap(), object);
+    }
+}
+
+#[test]
 fn anything_else_is_corrupt() {
     let nested = |levels| [&vec![0x91; levels][..], b"\xc0"].concat();
     let with_extra =
