@@ -6,9 +6,9 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{MapStore, kind};
+use common::{MapStore, assert_answers, assert_closed, kind};
 use larder_core::testing::{Call, Fault, Faulty};
-use larder_core::{ErrorKind, Namespaced, NamespacedStore, StoreExt};
+use larder_core::{ErrorKind, Namespaced, NamespacedStore, Store, StoreExt};
 
 fn faulty() -> Faulty {
     Faulty::new(Arc::new(Namespaced::new(MapStore::new()).unwrap()))
@@ -53,4 +53,42 @@ async fn what_hangs_goes_on_when_released_and_not_before() {
     let before = tokio::time::Instant::now();
     store.get("a").await.unwrap();
     assert_eq!(before.elapsed(), Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn a_healed_store_fails_no_more() {
+    let store = faulty();
+    store.plan(Call::Set, 2, Fault::Fail(ErrorKind::Timeout));
+    store.always(Call::Get, Fault::Fail(ErrorKind::Unavailable));
+    store.set("a", "1").await.unwrap();
+    assert_eq!(kind(store.get("a").await), ErrorKind::Unavailable);
+    store.heal();
+    store.set("a", "2").await.unwrap();
+    assert_eq!(store.get("a").await.unwrap().unwrap(), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_hangs_no_more_when_it_goes_on_or_is_dropped() {
+    let store = faulty();
+    store.always(Call::Get, Fault::Hang);
+    let reading = |store: Faulty| tokio::spawn(async move { store.get("a").await });
+    let (dropped, released) = (reading(store.clone()), reading(store.clone()));
+    store.hanging(2).await;
+    dropped.abort();
+    tokio::time::timeout(Duration::from_secs(1), store.hanging(1)).await.unwrap();
+    store.release();
+    tokio::time::timeout(Duration::from_secs(1), store.hanging(0)).await.unwrap();
+    assert_eq!(released.await.unwrap().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_store_without_a_plan_hands_on_every_method() {
+    let flat = MapStore::new();
+    let store = Faulty::new(Arc::new(Namespaced::new(flat.clone()).unwrap()));
+    assert_answers(&store, &flat.clock).await;
+    store.with_namespace("child").unwrap().set("k", "").await.unwrap();
+    let children = store.list_child_namespaces(None, 9).await.unwrap();
+    assert_eq!(children.segments, ["child"]);
+    store.close().await.unwrap();
+    assert_closed(&store).await;
 }
