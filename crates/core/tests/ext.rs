@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use common::{MapStore, count_turns, kind};
 use futures_util::{FutureExt, TryStreamExt};
 use larder_core::{
-    Bytes, Capabilities, Cursor, ErrorKind, ExpiresIn, ListPage, Raw, Result, SetItem, SetOptions,
-    SetOutcome, Store, StoreExt, async_trait, forward_store,
+    Bytes, Capabilities, Cursor, ErrorKind, ExpiresIn, Json, ListPage, Raw, Result, SetItem,
+    SetOptions, SetOutcome, Store, StoreExt, async_trait, forward_store,
 };
 use serde::{Deserialize, Serialize};
 
@@ -200,17 +201,42 @@ async fn typed_views_encode_and_decode() {
     users.set("anna", &anna).ttl(MINUTE).if_absent().await.unwrap();
     assert_eq!(users.get("anna").await.unwrap().as_ref(), Some(&anna));
     assert_eq!(store.expires_in("anna").await.unwrap(), ExpiresIn::In(MINUTE));
-    users.get_renewed("anna", 2 * MINUTE).await.unwrap();
+    let renewed = users.get_renewed("anna", 2 * MINUTE).await.unwrap();
+    assert_eq!(renewed.as_ref(), Some(&anna));
     assert_eq!(store.expires_in("anna").await.unwrap(), ExpiresIn::In(2 * MINUTE));
 
     store.set("anna", "no user").await.unwrap();
     let error = users.get("anna").await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some("anna")));
 
-    let json = store.typed::<User>().with_codec(larder_core::Json);
+    let json = store.typed::<User>().with_codec(Json);
     json.set("json", &anna).await.unwrap();
     assert_eq!(store.get("json").await.unwrap().unwrap(), r#"{"name":"Anna","age":7}"#);
     let text = store.typed::<Vec<u8>>().with_codec(Raw);
     text.set("raw", &b"as it is".to_vec()).await.unwrap();
     assert_eq!(store.get("raw").await.unwrap().unwrap(), "as it is");
+}
+
+#[tokio::test]
+async fn typed_writes_carry_expiry_and_conditions() {
+    let store = MapStore::new();
+    let numbers = store.typed::<u32>();
+    assert!(!numbers.set("n", &1).if_present().await.unwrap().is_applied());
+    assert!(numbers.set("n", &1).if_absent().expiry(MINUTE).await.unwrap().is_applied());
+    assert_eq!(store.expires_in("n").await.unwrap(), ExpiresIn::In(MINUTE));
+    let version = store.get_entry("n").await.unwrap().unwrap().version.unwrap();
+    assert!(numbers.set("n", &2).if_matches(version.clone()).await.unwrap().is_applied());
+    assert!(!numbers.set("n", &3).if_matches(version).await.unwrap().is_applied());
+    assert!(!numbers.set("n", &4).if_absent().await.unwrap().is_applied());
+    assert_eq!(numbers.get("n").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_encoded_is_refused_and_nothing_is_written() {
+    let store = MapStore::new();
+    let map = BTreeMap::from([(vec![1_u8], 1_u8)]);
+    let maps = store.typed::<BTreeMap<Vec<u8>, u8>>();
+    let error = maps.with_codec(Json).set("k", &map).ttl(MINUTE).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidValue, Some("k")));
+    assert!(!store.exists("k").await.unwrap());
 }
