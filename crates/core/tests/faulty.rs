@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{MapStore, assert_answers, assert_closed, kind};
 use larder_core::testing::{Call, Fault, Faulty};
-use larder_core::{ErrorKind, Namespaced, NamespacedStore, Store, StoreExt};
+use larder_core::{ErrorKind, Expiry, Namespaced, NamespacedStore, Store, StoreExt};
 
 fn faulty() -> Faulty {
     Faulty::new(Arc::new(Namespaced::new(MapStore::new()).unwrap()))
@@ -86,9 +86,39 @@ async fn a_store_without_a_plan_hands_on_every_method() {
     let flat = MapStore::new();
     let store = Faulty::new(Arc::new(Namespaced::new(flat.clone()).unwrap()));
     assert_answers(&store, &flat.clock).await;
-    store.with_namespace("child").unwrap().set("k", "").await.unwrap();
-    let children = store.list_child_namespaces(None, 9).await.unwrap();
-    assert_eq!(children.segments, ["child"]);
+    let child = store.with_namespace("child").unwrap();
+    assert_eq!(child.namespace().to_string(), "child");
+    child.set("k", "").await.unwrap();
+    assert_eq!(store.list_child_namespaces(None, 9).await.unwrap().segments, ["child"]);
+    assert_eq!(kind(store.delete_expired().await), ErrorKind::Unsupported);
     store.close().await.unwrap();
     assert_closed(&store).await;
+}
+
+#[tokio::test]
+async fn each_call_is_counted_as_what_it_does() {
+    let store = faulty();
+    store.get("k").await.unwrap();
+    store.exists("k").await.unwrap();
+    store.expires_in("k").await.unwrap();
+    store.get_many(&["k", "l"]).await.unwrap();
+    assert_eq!((store.calls(Call::Get), store.calls(Call::Any)), (4, 4));
+    store.set("k", "").await.unwrap();
+    store.set_many(vec![]).await.unwrap();
+    assert_eq!((store.calls(Call::Set), store.calls(Call::Any)), (2, 6));
+    store.update_expiry("k", Expiry::Keep).await.unwrap();
+    store.delete("k").await.unwrap();
+    store.delete_many(&["k", "l"]).await.unwrap();
+    assert_eq!((store.calls(Call::Delete), store.calls(Call::Any)), (3, 9));
+    store.delete_prefix("").await.unwrap();
+    store.delete_all().await.unwrap();
+    store.delete_expired().await.unwrap_err();
+    assert_eq!((store.calls(Call::Clear), store.calls(Call::Any)), (3, 12));
+    store.list_page("", None, 1).await.unwrap();
+    store.list_child_namespaces(None, 1).await.unwrap();
+    assert_eq!((store.calls(Call::List), store.calls(Call::Any)), (2, 14));
+    store.flush().await.unwrap();
+    store.ping().await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!((store.calls(Call::Other), store.calls(Call::Any)), (3, 17));
 }
