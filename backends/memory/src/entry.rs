@@ -193,4 +193,15 @@ mod tests {
         }
         assert!(Entry::default().is_nothing());
     }
+
+    #[test]
+    fn a_value_as_long_as_the_old_one_takes_its_place() {
+        let mut entry = Entry::new(7, b"k", &Bytes::from_static(b"old"), NEVER);
+        let place = entry.value_ref().as_ptr();
+        let removed = entry.replace(b"k", &Bytes::from_static(b"new"), 5);
+        assert_eq!((removed.len(), entry.value_ref().as_ptr()), (0, place));
+        assert_eq!(held(&entry), (&b"k"[..], Bytes::from_static(b"new"), 5));
+        let removed = entry.replace(b"k", &Bytes::from_static(b"newer"), 6);
+        assert_eq!(removed.len(), DEADLINE + b"knew".len());
+    }
 }

@@ -87,4 +87,17 @@ mod tests {
         }
         assert_eq!(index.pop_due(i64::MAX), None);
     }
+
+    #[test]
+    fn memory_grows_by_an_eighth_at_a_time() {
+        let (mut index, mut growths) = (ExpiryIndex::default(), 0);
+        for len in 1..=10_000 {
+            let before = index.0.capacity();
+            index.push(0, 0);
+            assert_eq!(index.len(), len);
+            growths += usize::from(index.0.capacity() > before);
+            assert!(index.0.capacity() <= len + len / 8 + 4, "{} for {len}", index.0.capacity());
+        }
+        assert!(growths < 100, "{growths}");
+    }
 }

@@ -101,6 +101,16 @@ async fn long_calls_let_other_tasks_run() {
     let (deleted, seen) = turns(store.delete_opts("large", options)).await;
     assert!(deleted.unwrap() && seen > enough, "a large comparison: {seen}");
 
+    for key in ["a", "b", "c", "d"] {
+        let values = (0..100).map(|_| Bytes::from(vec![7; 1 << 17]));
+        let keys: Vec<String> = (0..100).map(|number| format!("{key}{number}")).collect();
+        let items = keys.iter().zip(values).map(|(key, value)| SetItem::new(key, value));
+        store.set_many(items.collect()).await.unwrap();
+    }
+    // What is freed page by page takes a turn for each four megabytes.
+    let (cleared, seen) = turns(store.delete_all()).await;
+    assert!(cleared.is_ok() && seen > 10, "delete_all of large values: {seen}");
+
     fill(&store, count, None).await;
     let (closed, seen) = turns(store.close()).await;
     assert!(closed.is_ok() && seen > enough, "close: {seen}");
