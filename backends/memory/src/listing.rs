@@ -173,6 +173,9 @@ async fn holds_live_key(node: &Arc<Node>, clock: &dyn Clock, pace: &mut Pace) ->
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use larder_core::{DeleteOptions, SetOptions, SystemClock};
+
     use super::*;
 
     #[test]
@@ -184,5 +187,34 @@ mod tests {
         for wrong in [&b""[..], b"123", &[0, 0, 0, 0, 2], &[0, 0, 0, 0, 0, 1]] {
             assert!(Position::from_bytes(wrong).is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn keys_of_one_hash_are_listed_once_each_whatever_goes_between_pages() {
+        let (space, clock) = (Space::new(), SystemClock);
+        let set = |hash, key: &str| {
+            let (moment, options) = (Moment::of(&clock), SetOptions::default());
+            space.write(hash).set(hash, key.as_bytes(), &Bytes::new(), &options, &moment);
+        };
+        let delete = |hash, key: &str| {
+            let (moment, options) = (Moment::of(&clock), DeleteOptions::default());
+            space.write(hash).delete(hash, key.as_bytes(), &options, &moment);
+        };
+        for (hash, key) in [(6, "before"), (7, "a"), (7, "b"), (7, "c"), (7, "d"), (9, "after")] {
+            set(hash, key);
+        }
+        let (mut listed, mut position) = (Vec::new(), Some(Position::default()));
+        while let Some(from) = position.filter(|_| listed.len() < 9) {
+            let (keys, next) = page(&space, &clock, "", from, 1).await;
+            // The last one that was listed, and one that was not yet.
+            match keys.last().map(String::as_str) {
+                Some("a") => delete(7, "a"),
+                Some("b") => delete(7, "c"),
+                _ => {}
+            }
+            listed.extend(keys);
+            position = next;
+        }
+        assert_eq!(listed, ["before", "a", "b", "d", "after"]);
     }
 }
