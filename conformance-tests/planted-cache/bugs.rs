@@ -415,14 +415,20 @@ macro_rules! __cache_bugs {
     lru_goes_by_writes Memory
         "A read does not keep an entry from going: the first in is the first out."
         => "policies::lru_agrees_with_its_model" {
-        "policy/index.rs": "if in_lru && self.nodes"
-            => "if !BUG && in_lru && self.nodes";
+        "policy/index.rs": "if !self.is_s3_fifo() && self.nodes"
+            => "if !BUG && !self.is_s3_fifo() && self.nodes";
     }
     s3_fifo_forgets_whom_it_evicted Memory
         "An entry that comes back soon after its eviction is taken for a new one."
         => "policies::s3_fifo_agrees_with_its_model" {
         "policy/ghosts.rs": "if self.known.is_empty() {"
             => "if BUG || self.known.is_empty() {";
+    }
+    s3_fifo_forgets_what_expired_in_use Memory
+        "An entry whose life ended while it was in use comes back as a new one."
+        => "policies::s3_fifo_agrees_with_its_model" {
+        "policy/index.rs": "if expired.is_some() && self.is_s3_fifo()"
+            => "if !BUG && expired.is_some() && self.is_s3_fifo()";
     }
     a_scan_pushes_everything_out Memory
         "Entries that are used again and again go in their turn like those used once."

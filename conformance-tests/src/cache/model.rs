@@ -120,6 +120,16 @@ impl Model {
         }
     }
 
+    /// Remembers an entry that was taken out.
+    fn remember(&mut self, gone: &Entry) {
+        self.ghosts.retain(|ghost| *ghost != gone.id);
+        self.ghosts.push(gone.id.clone());
+        // As many as there are entries, the one that goes included.
+        let most = self.all().count() + 1 + self.writing;
+        let over = self.ghosts.len().saturating_sub(most);
+        self.ghosts.drain(..over);
+    }
+
     fn evict(&mut self, now: DateTime<Utc>) -> Option<Entry> {
         let queued = self.small.iter().chain(&self.main);
         let expired = queued
@@ -127,7 +137,12 @@ impl Model {
             .min_by_key(|entry| entry.expires)
             .map(|entry| entry.id.clone());
         if let Some(id) = expired {
-            return self.take(&id);
+            let entry = self.take(&id)?;
+            // What was used while it lived comes back as such.
+            if self.is_s3() && (entry.promoted || entry.uses > 0) {
+                self.remember(&entry);
+            }
+            return Some(entry);
         }
         let Policy::S3Fifo { max } = self.policy else { return self.main.pop() };
         loop {
@@ -137,12 +152,7 @@ impl Model {
             if from_small {
                 let mut entry = self.small.pop()?;
                 if entry.uses == 0 {
-                    self.ghosts.retain(|ghost| *ghost != entry.id);
-                    self.ghosts.push(entry.id.clone());
-                    // As many as there are entries, the one that goes included.
-                    let most = self.all().count() + 1 + self.writing;
-                    let over = self.ghosts.len().saturating_sub(most);
-                    self.ghosts.drain(..over);
+                    self.remember(&entry);
                     return Some(entry);
                 }
                 (entry.uses, entry.promoted) = (0, true);

@@ -4,7 +4,8 @@ use std::hash::BuildHasherDefault;
 use crate::hash::Hashed;
 use crate::id::Id;
 
-/// The names of entries that went from S3-FIFO's small queue not long ago, as hashes.
+/// The names of entries that went not long ago, as hashes: from S3-FIFO's small queue, or because their
+/// life was over though they were used.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
     /// In the order of their going; a number that is not the one in `known` stands for an entry that

@@ -234,8 +234,7 @@ impl Index {
         if let Some(node) = self.nodes.get_mut(at) {
             node.uses = (node.uses + 1).min(3);
         }
-        let in_lru = !matches!(self.policy, Policy::S3Fifo { .. });
-        if in_lru && self.nodes.queue_of(at).is_some() {
+        if !self.is_s3_fifo() && self.nodes.queue_of(at).is_some() {
             self.nodes.push_head(Queue::Main, at);
         }
     }
@@ -375,8 +374,11 @@ impl Index {
     }
 
     fn first_queue(&self, promoted: bool) -> Queue {
-        let small = matches!(self.policy, Policy::S3Fifo { .. }) && !promoted;
-        if small { Queue::Small } else { Queue::Main }
+        if self.is_s3_fifo() && !promoted { Queue::Small } else { Queue::Main }
+    }
+
+    fn is_s3_fifo(&self) -> bool {
+        matches!(self.policy, Policy::S3Fifo { .. })
     }
 
     fn queued_weight(&self) -> u64 {
@@ -408,7 +410,12 @@ impl Index {
             let expired = self.expired(now);
             let Some(at) = expired.or_else(|| self.next_to_go()) else { break };
             freed += self.nodes.weight_of(at);
+            let most = self.nodes.len();
             let Some(node) = self.remove(at) else { break };
+            if expired.is_some() && self.is_s3_fifo() && (node.promoted || node.uses > 0) {
+                // Used while it lived: it comes back as such.
+                self.ghosts.remember(&node.id, most);
+            }
             victims.push(Victim { id: node.id, entry: node.entry, expired: expired.is_some() });
         }
         victims
