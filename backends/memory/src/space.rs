@@ -10,7 +10,7 @@ use crate::shard::{Shard, shard_of};
 /// How many leading bits of the hash tell the shards of a large namespace apart: 64 of them.
 const SHARD_BITS: u32 = 6;
 /// The most entries of a namespace that has only one.
-const MAX_UNSPLIT: usize = 1_024;
+const MAX_UNSPLIT: usize = 2_048;
 
 /// The entries of one namespace.
 ///

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 const PATHS: [&[&str]; 5] = [&[], &["a"], &["a", "b"], &["ab"], &["a", "b", "c"]];
 const KEYS: [&str; 6] = ["", "k", "key", "k\0", "é", "z"];
 /// Enough to split a namespace, and to pack it again when they are deleted.
-const MANY: usize = 1_300;
+const MANY: usize = 2_600;
 
 #[derive(Debug, Clone)]
 enum Guard {

@@ -32,7 +32,15 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
     let race = peers(race, &keys);
     let together = race.run(1).await;
 
-    let (namespaces, each) = (size.entries(10_000), 100);
+    vec![
+        together,
+        apart("10,000 namespaces of 100 entries", size.entries(10_000), 100).await,
+        // A few more than are kept in one table: what 64 take up shows most.
+        apart("40 namespaces of 2,100 entries", size.entries(40), 2_100).await,
+    ]
+}
+
+async fn apart(work: &str, namespaces: usize, each: usize) -> Row {
     let many = async || {
         let store = MemoryStore::new();
         for index in 0..namespaces {
@@ -44,12 +52,11 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         }
         store
     };
-    let apart = Race::new("10,000 namespaces of 100 entries", Unit::Bytes)
+    Race::new(work, Unit::Bytes)
         .ours("Larder", || held(namespaces * each, many()))
         .at_most(210.0)
         .run(1)
-        .await;
-    vec![together, apart]
+        .await
 }
 
 #[cfg(feature = "peers")]
