@@ -76,19 +76,18 @@ where
             return loading.as_mut().poll(context);
         }
         let (cache, key) = (this.cache, this.key);
-        let fills = match this.fills {
-            Some(fills) => fills,
-            None => {
-                let hash = hash::of_key(key);
-                if cache.inner().table.is_busy(hash) {
-                    let route = cache.route()?;
-                    if let Some(waiter) = cache.inner().join_load(&route, key, cache.0.tag)? {
-                        let loading = Box::pin(cache.wait_for_load(waiter));
-                        return this.loading.insert(loading).as_mut().poll(context);
-                    }
+        let fills = if let Some(fills) = this.fills {
+            fills
+        } else {
+            let hash = hash::of_key(key);
+            if cache.inner().table.is_busy(hash) {
+                let route = cache.route()?;
+                if let Some(waiter) = cache.inner().join_load(&route, key, cache.0.tag)? {
+                    let loading = Box::pin(cache.wait_for_load(waiter));
+                    return this.loading.insert(loading).as_mut().poll(context);
                 }
-                *this.fills.insert(cache.inner().table.fills(hash))
             }
+            *this.fills.insert(cache.inner().table.fills(hash))
         };
         let found = ready!(Pin::new(&mut this.reading).poll(context));
         if let Ok(Found::Live(value)) = found {
