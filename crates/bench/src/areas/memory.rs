@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use larder_core::{GetOptions, NamespacedStore, SetItem, SetOptions, Store};
 use larder_memory::MemoryStore;
+use tokio::runtime::Handle;
 
 use crate::{LARGE, Load, Race, Row, Size, TTL, Unit, drive, key, value};
 
@@ -42,6 +43,10 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         };
         rows.push(race.run(size.rounds()).await);
     }
+    let alone = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+    let alone = alone.expect("a runtime");
+    rows.push(work.get_on(alone.handle()).run(size.rounds()).await);
+    alone.shutdown_background();
     rows.push(work.mixed("get and set 90:10, 64 tasks", 10).run(size.rounds()).await);
     let race = work.mixed("set, 64 tasks", 1);
     #[cfg(feature = "peers")]
@@ -94,6 +99,24 @@ impl Work {
         race
     }
 
+    /// Gets on a runtime of one worker thread.
+    fn get_on<'a>(&'a self, alone: &'a Handle) -> Race<'a> {
+        let work = "get, 64 tasks, one worker thread";
+        let race = Race::new(work, Unit::PerSecond).ours("Larder", move || {
+            let (load, steps, store) = (self.load.clone(), self.steps, Arc::clone(&self.store));
+            on(alone, async move {
+                drive!(load, 64, steps, store = store, |key, _step| {
+                    std::hint::black_box(
+                        store.get_opts(key, GetOptions::default()).await.expect("a get"),
+                    );
+                })
+            })
+        });
+        #[cfg(feature = "peers")]
+        let race = self.peers.get_on(race, alone, &self.load, self.steps);
+        race
+    }
+
     /// One set in so many steps.
     fn mixed(&self, work: &str, sets: usize) -> Race<'_> {
         let len = self.len;
@@ -112,6 +135,10 @@ impl Work {
         let race = self.peers.mixed(race, &self.load, sets, len, self.steps);
         race
     }
+}
+
+async fn on(runtime: &Handle, work: impl Future<Output = f64> + Send + 'static) -> f64 {
+    runtime.spawn(work).await.expect("a task that does not panic")
 }
 
 pub(super) fn tasks_of(tasks: usize) -> String {
@@ -257,6 +284,31 @@ impl Peers {
         .peer(OPENDAL, move || async move {
             drive!(load, tasks, steps / 6, store = self.opendal, |key, _step| {
                 std::hint::black_box(store.read(key).await.expect("a read"));
+            })
+        })
+    }
+
+    fn get_on<'a>(
+        &'a self,
+        race: Race<'a>,
+        alone: &'a Handle,
+        load: &'a Load,
+        steps: usize,
+    ) -> Race<'a> {
+        race.peer(QUICK, move || {
+            let (load, cache) = (load.clone(), Arc::clone(&self.quick));
+            on(alone, async move {
+                drive!(load, 64, steps, cache = cache, |key, _step| {
+                    std::hint::black_box(cache.get(key).expect("a hit"));
+                })
+            })
+        })
+        .peer(MOKA, move || {
+            let (load, cache) = (load.clone(), self.moka.clone());
+            on(alone, async move {
+                drive!(load, 64, steps / 3, cache = cache, |key, _step| {
+                    std::hint::black_box(cache.get(key).await.expect("a hit"));
+                })
             })
         })
     }
