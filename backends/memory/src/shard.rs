@@ -349,3 +349,71 @@ fn resolve(expiry: Expiry, moment: &Moment<'_>) -> Resolved {
         timed => timed.resolve(moment.now()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_core::ManualClock;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn set(shard: &mut Shard, hash: u32, life: Duration, clock: &ManualClock) {
+        let (moment, options) = (Moment::of(clock), SetOptions::default().with_expiry(life));
+        shard.set(hash, b"k", &Bytes::new(), &options, &moment);
+    }
+
+    #[test]
+    fn a_longer_life_costs_the_expiry_index_nothing() {
+        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        for secs in 1..100 {
+            let life = secs * SECOND;
+            set(&mut shard, 7, life, &clock);
+            assert_eq!(shard.expiry.len(), 1, "set");
+            shard.renew(7, b"k", life, &Moment::of(&clock));
+            shard.update_expiry(7, b"k", Expiry::After(life), &Moment::of(&clock));
+            assert_eq!(shard.expiry.len(), 1, "renewed");
+        }
+    }
+
+    #[test]
+    fn a_life_that_was_without_end_is_indexed_once() {
+        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        let moment = Moment::of(&clock);
+        shard.set(7, b"k", &Bytes::new(), &SetOptions::default(), &moment);
+        assert_eq!((shard.expiry.len(), shard.next_due()), (0, NEVER));
+        for _ in 0..3 {
+            shard.update_expiry(7, b"k", Expiry::After(SECOND), &moment);
+            assert_eq!(shard.expiry.len(), 1);
+        }
+        assert_eq!(shard.next_due(), moment.micros() + 1_000_000);
+    }
+
+    #[test]
+    fn shortened_lives_leave_an_index_of_bounded_length() {
+        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        for secs in (1..2_000).rev() {
+            set(&mut shard, 7 + secs % 5, secs * SECOND, &clock);
+            let (len, most) = (shard.expiry.len(), 2 * shard.len() + 64);
+            assert!(len <= most, "{len} for {}", shard.len());
+            assert_eq!(shard.next_due(), Moment::of(&clock).micros() + i64::from(secs) * 1_000_000);
+        }
+    }
+
+    #[test]
+    fn a_purge_looks_at_no_more_than_it_was_told_to() {
+        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        for hash in 0..100 {
+            set(&mut shard, hash, SECOND, &clock);
+        }
+        clock.advance(SECOND);
+        let now = Moment::of(&clock).micros();
+        for round in 1..=10 {
+            let mut garbage = Vec::new();
+            let (looked, due) = shard.purge(now, 10, &mut garbage);
+            assert_eq!((looked, garbage.len(), shard.len()), (10, 10, 100 - 10 * round));
+            assert_eq!(due, if round < 10 { now } else { NEVER });
+        }
+        assert_eq!(shard.purge(now, 10, &mut Vec::new()), (0, NEVER));
+    }
+}
