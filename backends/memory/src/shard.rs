@@ -378,15 +378,21 @@ mod tests {
 
     #[test]
     fn a_life_that_was_without_end_is_indexed_once() {
-        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        let clock = ManualClock::new();
         let moment = Moment::of(&clock);
-        shard.set(7, b"k", &Bytes::new(), &SetOptions::default(), &moment);
-        assert_eq!((shard.expiry.len(), shard.next_due()), (0, NEVER));
-        for _ in 0..3 {
-            shard.update_expiry(7, b"k", Expiry::After(SECOND), &moment);
-            assert_eq!(shard.expiry.len(), 1);
+        let (mut updated, mut replaced) = (Shard::new(0), Shard::new(0));
+        for shard in [&mut updated, &mut replaced] {
+            shard.set(7, b"k", &Bytes::new(), &SetOptions::default(), &moment);
+            assert_eq!((shard.expiry.len(), shard.next_due()), (0, NEVER));
         }
-        assert_eq!(shard.next_due(), moment.micros() + 1_000_000);
+        for _ in 0..3 {
+            updated.update_expiry(7, b"k", Expiry::After(SECOND), &moment);
+            set(&mut replaced, 7, SECOND, &clock);
+            for shard in [&updated, &replaced] {
+                assert_eq!(shard.expiry.len(), 1);
+                assert_eq!(shard.next_due(), moment.micros() + 1_000_000);
+            }
+        }
     }
 
     #[test]
