@@ -407,6 +407,17 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_was_made_to_last_leaves_the_index_when_its_time_would_have_come() {
+        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        set(&mut shard, 7, SECOND, &clock);
+        shard.update_expiry(7, b"k", Expiry::Never, &Moment::of(&clock));
+        clock.advance(SECOND);
+        let (mut garbage, now) = (Vec::new(), Moment::of(&clock).micros());
+        assert_eq!(shard.purge(now, 10, &mut garbage), (1, NEVER));
+        assert_eq!((garbage.len(), shard.len(), shard.expiry.len()), (0, 1, 0));
+    }
+
+    #[test]
     fn a_purge_looks_at_no_more_than_it_was_told_to() {
         let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
         for hash in 0..100 {
