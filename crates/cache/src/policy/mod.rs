@@ -50,7 +50,8 @@ pub enum Policy {
     },
     /// Those that were used more than once, up to a capacity: three queues, as in "FIFO queues are
     /// all you need for cache eviction" (SOSP 2023). A scan of entries used once does not push out
-    /// what is used again and again.
+    /// what is used again and again. Here one use is enough to stay, and what expired while it was in
+    /// use comes back to its place when it is stored again soon.
     S3Fifo {
         /// The capacity, in entries unless they are weighed.
         max: u64,
