@@ -63,6 +63,22 @@ pub(crate) struct Live {
     pub(crate) now: DateTime<Utc>,
 }
 
+impl Live {
+    fn of(record: Record, now: DateTime<Utc>) -> Self {
+        Self { deadline: record.deadline(), data: record.data, now }
+    }
+}
+
+/// What a look into a key's place gives, without its lock.
+#[derive(Debug)]
+pub(crate) enum Seen<T> {
+    Live(T),
+    Missing,
+    /// The deadline has passed. A change under way may have found the key live before that, and be
+    /// about to renew it: whether it is gone is not known before the stripe is locked (`S4`).
+    Expired,
+}
+
 /// How far a write goes before it says that it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
@@ -134,9 +150,10 @@ impl Driver {
 
     /// Reads a key without waiting for anything; `None` where that cannot be done.
     #[cfg(target_os = "linux")]
-    pub(crate) fn get_in_place(&self, spot: &Spot) -> Option<Raw<Option<Live>>> {
+    pub(crate) fn get_in_place(&self, spot: &Spot) -> Option<Raw<Seen<Live>>> {
         use crate::key_file::{OPEN_KEY, decode_at};
         use crate::linux::{Cached, path_of, read_cached};
+        let now = self.clock.now();
         let root = match self.roots.get() {
             Ok(root) => root,
             Err(fault) => return Some(Err(fault)),
@@ -145,11 +162,11 @@ impl Driver {
         let path = path_of(&spot.folder, name.as_str());
         match read_cached(root.fd(), &path, OPEN_KEY) {
             Cached::Unsure => None,
-            Cached::Missing => Some(Ok(None)),
+            Cached::Missing => Some(Ok(Seen::Missing)),
             Cached::Bytes(bytes) => {
                 let place = || root.place(&spot.folder, name.as_str());
                 let record = decode_at(bytes, &spot.key, place);
-                Some(record.map(|record| self.live(record)))
+                Some(record.map(|record| seen(Some(record), now, Live::of)))
             }
         }
     }
@@ -157,21 +174,21 @@ impl Driver {
     /// No read is known here that surely does not wait.
     #[cfg(not(target_os = "linux"))]
     #[allow(clippy::unused_self, reason = "the other systems' part of one method")]
-    pub(crate) fn get_in_place(&self, _: &Spot) -> Option<Raw<Option<Live>>> {
+    pub(crate) fn get_in_place(&self, _: &Spot) -> Option<Raw<Seen<Live>>> {
         None
     }
 
-    pub(crate) fn get(&self, spot: &Spot) -> Raw<Option<Live>> {
-        let record =
-            self.open(spot)?.map(|file| file.record(|own| spot.is_key(own))).transpose()?;
-        Ok(record.and_then(|record| self.live(record)))
+    pub(crate) fn get(&self, spot: &Spot) -> Raw<Seen<Live>> {
+        let now = self.clock.now();
+        let record = self.open(spot)?.map(|file| file.record(|own| spot.is_key(own)));
+        Ok(seen(record.transpose()?, now, Live::of))
     }
 
-    /// The head of a live key's file.
-    pub(crate) fn head(&self, spot: &Spot) -> Raw<Option<(Head, DateTime<Utc>)>> {
-        let head = self.open(spot)?.map(|file| file.head(|own| spot.is_key(own))).transpose()?;
+    /// The head of a live key's file, and when it was found live.
+    pub(crate) fn head(&self, spot: &Spot) -> Raw<Seen<(Head, DateTime<Utc>)>> {
         let now = self.clock.now();
-        Ok(head.filter(|head| head.is_live(now)).map(|head| (head, now)))
+        let head = self.open(spot)?.map(|file| file.head(|own| spot.is_key(own)));
+        Ok(seen(head.transpose()?, now, |head, now| (head, now)))
     }
 
     fn open(&self, spot: &Spot) -> Raw<Option<KeyFile>> {
@@ -188,11 +205,16 @@ impl Driver {
         }
     }
 
-    /// The time is read after the file: a renewal between the two must not look like an expiry.
+    /// What a key's file holds while its stripe is locked.
+    pub(crate) fn get_locked(&self, held: &Held, spot: &Spot) -> Raw<Option<Live>> {
+        let record = At::open(held, spot)?.record()?;
+        Ok(record.and_then(|record| self.live(record)))
+    }
+
+    /// A record, if it is live while its stripe is locked.
     fn live(&self, record: Record) -> Option<Live> {
         let now = self.clock.now();
-        let deadline = record.deadline();
-        record.is_live(now).then_some(Live { data: record.data, deadline, now })
+        record.is_live(now).then(|| Live::of(record, now))
     }
 
     /// Writes a value, and tells whether the condition held.
@@ -334,7 +356,96 @@ impl Driver {
     }
 }
 
+/// What is to be said of a file that was read without a lock, `now` having been read before it: a
+/// renewal between the two must not look like an expiry.
+fn seen<R: Life, T>(
+    read: Option<R>,
+    now: DateTime<Utc>,
+    live: impl FnOnce(R, DateTime<Utc>) -> T,
+) -> Seen<T> {
+    match read {
+        None => Seen::Missing,
+        Some(read) if read.is_live(now) => Seen::Live(live(read, now)),
+        Some(_) => Seen::Expired,
+    }
+}
+
 /// The version of a value is the value (`C2`).
 pub(crate) fn version_of(data: &Bytes) -> Version {
     Version::new(data.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use larder_core::{ExpiresIn, ManualClock, Store, StoreExt};
+
+    use super::*;
+    use crate::FileStore;
+
+    /// A renewal that found the key live just before its deadline, and is not yet done after it.
+    #[tokio::test]
+    async fn nobody_is_told_that_a_key_is_dead_while_it_is_being_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new();
+        let store = FileStore::builder(folder.path()).clock(clock.clone()).build().await.unwrap();
+        let many: Vec<String> = (0..20).map(|index| format!("other {index}")).collect();
+        let keys: Vec<&str> = many.iter().map(String::as_str).chain(["k"]).collect();
+        let life = Duration::from_secs(1);
+        for way in 0..5 {
+            store.set("k", "v").ttl(life).await.unwrap();
+            let (driver, node, _call) = store.parts();
+            let spot = Spot::new(&node.path, "k");
+            let until = tokio::time::Instant::now() + Duration::from_secs(60);
+            let turn = driver.locks.turn(spot.stripe(), until).await.unwrap();
+            let crate::lock::Tried::Locked(held) = turn.try_lock(&driver.roots).unwrap() else {
+                panic!("another process has the lock")
+            };
+            clock.advance(life);
+            let seen = async {
+                match way {
+                    0 => store.get("k").await.unwrap().is_some(),
+                    1 => store.exists("k").await.unwrap(),
+                    2 => store.expires_in("k").await.unwrap() == ExpiresIn::Never,
+                    3 => store.get_many(&["k"]).await.unwrap().remove(0).unwrap().is_some(),
+                    _ => store.get_many(&keys).await.unwrap().pop().unwrap().unwrap().is_some(),
+                }
+            };
+            let renewed = async {
+                // Whoever looks has found the key expired by now, and waits for the lock.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                driver.replace(
+                    At::open(&held, &spot).unwrap(),
+                    None,
+                    &Bytes::from_static(b"v"),
+                    Reach::Process,
+                )?;
+                drop(held);
+                Raw::Ok(())
+            };
+            let (seen, renewed) = tokio::join!(seen, renewed);
+            renewed.unwrap();
+            assert!(seen, "{way}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nothing_can_be_locked_the_dead_are_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new();
+        let store = FileStore::builder(folder.path())
+            .clock(clock.clone())
+            .lock_timeout(Duration::ZERO)
+            .build()
+            .await
+            .unwrap();
+        store.set("k", "v").ttl(Duration::from_secs(1)).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        let (driver, node, _call) = store.parts();
+        let stripe = Spot::new(&node.path, "k").stripe();
+        let _turn = driver.locks.try_turn(stripe).unwrap();
+        assert_eq!(store.get("k").await.unwrap(), None);
+        assert!(!store.exists("k").await.unwrap());
+    }
 }

@@ -2,16 +2,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use larder_core::{
-    Bytes, Capabilities, Cursor, CursorScope, DeleteManyOutcome, DeleteOptions, Entry, Error,
-    ErrorKind, ExpiresIn, Expiry, GetOptions, InProgress, ListPage, Namespace, NamespacePage,
-    NamespacedStore, Result, SetItem, SetOptions, SetOutcome, Store, StoreContext, async_trait,
+    Bytes, Capabilities, Cursor, CursorScope, Deadline, DeleteManyOutcome, DeleteOptions, Entry,
+    Error, ErrorKind, ExpiresIn, Expiry, GetOptions, InProgress, ListPage, Namespace,
+    NamespacePage, NamespacedStore, Result, SetItem, SetOptions, SetOutcome, Store, StoreContext,
+    async_trait,
 };
 
 use crate::bulk::BULK;
 use crate::config::FileStoreBuilder;
-use crate::driver::{Driver, Live, Spot, version_of};
-use crate::error::{BACKEND, Raw};
+use crate::driver::{Driver, Live, Seen, Spot, version_of};
+use crate::error::{BACKEND, Fault, Raw};
 use crate::layout::FolderPath;
 use crate::lock::Held;
 use crate::record::{Life, MAX_VALUE_LEN};
@@ -90,13 +92,53 @@ impl FileStore {
 
     /// Reads in place where that surely does not wait, and on a blocking thread elsewhere.
     async fn read(&self, call: &Arc<InProgress>, spot: &Spot) -> Result<Option<Live>> {
-        if let Some(read) = self.driver.get_in_place(spot) {
+        let seen = if let Some(read) = self.driver.get_in_place(spot) {
             // A loop of such reads would never let another task run.
             tokio::task::coop::consume_budget().await;
-            return Ok(read?);
+            read?
+        } else {
+            let spot = spot.clone();
+            self.driver.blocking(call, move |driver| driver.get(&spot)).await?
+        };
+        match seen {
+            Seen::Live(live) => Ok(Some(live)),
+            Seen::Missing => Ok(None),
+            Seen::Expired => self.read_locked(call, spot).await,
         }
-        let spot = spot.clone();
-        self.driver.blocking(call, move |driver| driver.get(&spot)).await
+    }
+
+    /// Reads again what has been found expired, once no change of it is under way.
+    async fn read_locked(&self, call: &Arc<InProgress>, spot: &Spot) -> Result<Option<Live>> {
+        let (call, spot) = (Arc::clone(call), spot.clone());
+        // Apart, as it needs much room in the future of a call that seldom gets here.
+        let read = Box::pin(self.change(call, spot, |driver, held, spot| {
+            match driver.get_locked(held, spot) {
+                Err(Fault::RootGone) => Err(Fault::RootGone),
+                read => Ok(read),
+            }
+        }));
+        match read.await {
+            Ok(read) => Ok(read?),
+            // Where nothing can be locked, as on a disk that cannot be written, nobody renews.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The deadline of a live key, and when it was found live.
+    async fn head(
+        &self,
+        call: &Arc<InProgress>,
+        spot: Spot,
+    ) -> Result<Option<(Option<Deadline>, DateTime<Utc>)>> {
+        let looked = spot.clone();
+        match self.driver.blocking(call, move |driver| driver.head(&looked)).await? {
+            Seen::Live((head, now)) => Ok(Some((head.deadline(), now))),
+            Seen::Missing => Ok(None),
+            Seen::Expired => {
+                let live = self.read_locked(call, &spot).await?;
+                Ok(live.map(|live| (live.deadline, live.now)))
+            }
+        }
     }
 
     /// Changes one key while its stripe is locked.
@@ -195,17 +237,17 @@ impl Store for FileStore {
 
     async fn exists(&self, key: &str) -> Result<bool> {
         let (call, spot) = self.begin("exists", key)?;
-        let head = self.driver.blocking(&call, move |driver| driver.head(&spot)).await;
+        let head = self.head(&call, spot).await;
         head.map(|head| head.is_some())
             .map_err(|error| self.context.key_error("exists", key, error))
     }
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         let (call, spot) = self.begin("expires_in", key)?;
-        let head = self.driver.blocking(&call, move |driver| driver.head(&spot)).await;
+        let head = self.head(&call, spot).await;
         head.map(|head| match head {
             None => ExpiresIn::Missing,
-            Some((head, now)) => ExpiresIn::until(head.deadline(), now),
+            Some((deadline, now)) => ExpiresIn::until(deadline, now),
         })
         .map_err(|error| self.context.key_error("expires_in", key, error))
     }
@@ -226,7 +268,16 @@ impl Store for FileStore {
                 Ok(owned.into_iter().map(read).collect::<Vec<_>>())
             };
             match self.driver.blocking(&call, read).await {
-                Ok(read) => values.extend(read.into_iter().map(|live| live.map_err(Error::from))),
+                Ok(read) => {
+                    for (key, seen) in slice.iter().zip(read) {
+                        values.push(match seen {
+                            Ok(Seen::Live(live)) => Ok(Some(live)),
+                            Ok(Seen::Missing) => Ok(None),
+                            Ok(Seen::Expired) => self.read_locked(&call, &self.spot(key)).await,
+                            Err(fault) => Err(fault.into()),
+                        });
+                    }
+                }
                 Err(error) => values.extend(slice.iter().map(|_| Err(error.clone()))),
             }
         }
