@@ -34,17 +34,43 @@ impl SledStore {
     pub(crate) async fn get_entry(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
         self.context.check("get", key)?;
         let named = |error| self.context.key_error("get", key, error);
-        // One reading of the clock for the life that is left and for whether any is.
-        let now = self.shared.now();
-        let got = keyspace::with_physical(&self.prefix, key, |physical| {
-            let is_past = |deadline| record::is_past(deadline, now);
-            self.shared.run(|records| records.get(physical, is_past, SMALL_VALUE))
-        });
-        let got = match got.map_err(named)? {
-            Got::TooLarge => self.get_large(key, now).await.map_err(named)?,
-            got => got,
-        };
-        Ok(got.live().map(|live| entry(live, &options, now)))
+        loop {
+            // One reading of the clock for the life that is left and for whether any is.
+            let now = self.shared.now();
+            let got = keyspace::with_physical(&self.prefix, key, |physical| {
+                let is_past = |deadline| record::is_past(deadline, now);
+                self.shared.run(|records| records.get(physical, is_past, SMALL_VALUE))
+            });
+            let got = match got.map_err(named)? {
+                Got::TooLarge => self.get_large(key, now).await.map_err(named)?,
+                got => got,
+            };
+            if got != Got::Expired || self.bury_expired(key, now).await.map_err(named)? {
+                return Ok(got.live().map(|live| entry(live, &options, now)));
+            }
+        }
+    }
+
+    /// How long a key still lives.
+    pub(crate) async fn life_of(&self, key: &str) -> Result<ExpiresIn> {
+        loop {
+            let now = self.shared.now();
+            let left = keyspace::with_physical(&self.prefix, key, |physical| {
+                self.shared.run(|records| records.expires_in(physical, now))
+            })?;
+            match left {
+                None => return Ok(ExpiresIn::Missing),
+                Some(ExpiresIn::Missing) if !self.bury_expired(key, now).await? => {}
+                Some(left) => return Ok(left),
+            }
+        }
+    }
+
+    /// As [`Records::bury_expired`], where there is room for a write.
+    async fn bury_expired(&self, key: &str, now: DateTime<Utc>) -> Result<bool> {
+        let physical = self.physical(key);
+        self.shared.make_room().await;
+        self.shared.run(|records| records.bury_expired(&physical, now))
     }
 
     /// Runs a step on the caller's thread, or on a blocking one.

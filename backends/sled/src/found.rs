@@ -16,8 +16,9 @@ pub(crate) struct Live {
 /// What a read found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Got {
-    /// Nothing, or a record that has expired.
     Missing,
+    /// A record that has expired, of which nobody is told as long as it is there.
+    Expired,
     Live(Live),
     /// A value of more bytes than were asked for.
     TooLarge,
@@ -28,7 +29,7 @@ impl Got {
     pub(crate) fn live(self) -> Option<Live> {
         match self {
             Self::Live(live) => Some(live),
-            Self::Missing | Self::TooLarge => None,
+            Self::Missing | Self::Expired | Self::TooLarge => None,
         }
     }
 }

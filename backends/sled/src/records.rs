@@ -54,7 +54,7 @@ impl Records {
             let Some(bytes) = self.tree.get(physical)? else { return Ok(Got::Missing) };
             let Record { body, expires_at, .. } = Record::read(&bytes)?;
             if expires_at.is_some_and(&is_past) {
-                return Ok(Got::Missing);
+                return Ok(Got::Expired);
             }
             let value = match body {
                 Body::Inline(data) => Bytes::copy_from_slice(data),
@@ -68,10 +68,40 @@ impl Records {
         }
     }
 
-    /// How long a record still lives.
-    pub(crate) fn expires_in(&self, physical: &[u8], now: DateTime<Utc>) -> Result<ExpiresIn> {
-        let Some(bytes) = self.tree.get(physical)? else { return Ok(ExpiresIn::Missing) };
-        Ok(ExpiresIn::until(Record::read(&bytes)?.expires_at, now))
+    /// How long a record still lives; `None` where there is none.
+    pub(crate) fn expires_in(
+        &self,
+        physical: &[u8],
+        now: DateTime<Utc>,
+    ) -> Result<Option<ExpiresIn>> {
+        let Some(bytes) = self.tree.get(physical)? else { return Ok(None) };
+        Ok(Some(ExpiresIn::until(Record::read(&bytes)?.expires_at, now)))
+    }
+
+    /// Removes what has expired, before anybody is told so: a change under way may have found it live,
+    /// and writes only over the very record that it found (`S4`). False where something has come in its
+    /// place that has to be looked at.
+    #[cold]
+    pub(crate) fn bury_expired(&self, physical: &[u8], now: DateTime<Utc>) -> Result<bool> {
+        loop {
+            let old = self.tree.get(physical)?;
+            let current = Current::of(old.as_ref(), now);
+            if !current.is_absent() {
+                return Ok(false);
+            }
+            if self.bury(physical, &current, old.as_ref()) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Removes what was read, if it has expired; false where another record has come in its place.
+    fn bury(&self, physical: &[u8], current: &Current<'_>, bytes: Option<&IVec>) -> bool {
+        match bytes {
+            // Where nothing can be written, no change succeeds either.
+            Some(_) if current.is_absent() => self.swap(physical, bytes, None).unwrap_or(true),
+            _ => true,
+        }
     }
 
     /// The value that a record points to; `None` when the record was replaced meanwhile.
@@ -131,8 +161,8 @@ impl Records {
             let current = Current::of(old.as_ref(), now);
             match self.meets(physical, old.as_ref(), &current, condition)? {
                 Some(true) => {}
-                Some(false) => return Ok(false),
-                None => continue,
+                Some(false) if self.bury(physical, &current, old.as_ref()) => return Ok(false),
+                Some(false) | None => continue,
             }
             let new = new(current.expires_at())?;
             if self.swap(physical, old.as_ref(), new)? {
@@ -195,13 +225,14 @@ impl Records {
         loop {
             let old = self.tree.get(physical)?;
             let current = Current::of(old.as_ref(), now);
-            if current.is_absent() {
-                return Ok(false);
-            }
-            match self.meets(physical, old.as_ref(), &current, condition)? {
+            let holds = match current {
+                Current::Absent => Some(false),
+                _ => self.meets(physical, old.as_ref(), &current, condition)?,
+            };
+            match holds {
                 Some(true) => {}
-                Some(false) => return Ok(false),
-                None => continue,
+                Some(false) if self.bury(physical, &current, old.as_ref()) => return Ok(false),
+                Some(false) | None => continue,
             }
             if self.swap(physical, old.as_ref(), None)? {
                 return Ok(true);
@@ -223,7 +254,10 @@ impl Records {
             let Some(old) = self.tree.get(physical)? else { return Ok((Got::Missing, false)) };
             let record = Record::read(&old)?;
             if record.is_expired(now) {
-                return Ok((Got::Missing, false));
+                if self.bury_expired(physical, now)? {
+                    return Ok((Got::Missing, false));
+                }
+                continue;
             }
             // Before the write: as long as the record stays as it is, so does its value.
             let value = match record.body {
@@ -374,4 +408,49 @@ fn read(bytes: Option<&IVec>) -> Option<Record<'_>> {
 
 fn slot_of(record: Option<Record<'_>>) -> Option<Slot> {
     record?.slot
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::driver::Driver;
+
+    /// A change that read the clock before the deadline, and comes to the record after somebody has
+    /// been told that it is dead.
+    #[test]
+    fn whoever_is_told_that_a_key_is_dead_is_never_proved_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let driver = Driver::open(directory.path(), 1 << 20, &Arc::default()).unwrap();
+        let early = DateTime::UNIX_EPOCH;
+        let (key, life) = (b"\0k".as_slice(), Duration::from_secs(1));
+        let late = early + life;
+        let present = SetOptions::default().with_condition(Condition::Present);
+        let version = Condition::Matches(larder_core::Version::new("x"));
+        let renewal = Renewal { expiry: Expiry::Never, only_with_expiry: false, with_value: false };
+        let told = |records: &Records, way: usize| match way {
+            0 => records.bury_expired(key, late),
+            1 => records.set(key, b"new", &present, late).map(|applied| !applied),
+            2 => records.delete(key, &version, late).map(|deleted| !deleted),
+            _ => records.renew(key, renewal, late, u64::MAX).map(|(got, _)| got == Got::Missing),
+        };
+        for value in [&b"small"[..], &vec![7; 40_000]] {
+            for way in 0..4 {
+                let (dead, applied, renewed) = driver
+                    .run(|records| {
+                        let options = SetOptions::default().with_expiry(life);
+                        records.set(key, value, &options, early)?;
+                        let dead = told(records, way)?;
+                        let applied = records.set(key, b"new", &present, early)?;
+                        Ok((dead, applied, records.renew(key, renewal, early, u64::MAX)?.0))
+                    })
+                    .unwrap();
+                assert!(dead && !applied && renewed == Got::Missing, "{way}");
+            }
+        }
+        assert_eq!(driver.run(|records| Ok(records.tree.range(&[], None).count())).unwrap(), 0);
+        driver.close().unwrap();
+    }
 }

@@ -147,7 +147,9 @@ impl Store for SledStore {
                 match self.get(key)? {
                     Got::Live(live) => Ok(Some(Entry::new(live.value))),
                     Got::Missing => Ok(None),
-                    Got::TooLarge => Box::pin(self.get_entry(key, GetOptions::default())).await,
+                    Got::Expired | Got::TooLarge => {
+                        Box::pin(self.get_entry(key, GetOptions::default())).await
+                    }
                 }
             }),
         }
@@ -183,11 +185,8 @@ impl Store for SledStore {
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         self.context.check("expires_in", key)?;
-        let now = self.shared.now();
-        keyspace::with_physical(&self.prefix, key, |physical| {
-            self.shared.run(|records| records.expires_in(physical, now))
-        })
-        .map_err(|error| self.context.key_error("expires_in", key, error))
+        let left = self.life_of(key).await;
+        left.map_err(|error| self.context.key_error("expires_in", key, error))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
@@ -195,7 +194,12 @@ impl Store for SledStore {
         let physicals: Vec<_> = keys.iter().map(|key| self.physical(key)).collect();
         let get = |most| {
             move |records: &Records, physical: &Vec<u8>, now| {
-                records.get(physical, |at| record::is_past(at, now), most)
+                loop {
+                    let got = records.get(physical, |at| record::is_past(at, now), most)?;
+                    if got != Got::Expired || records.bury_expired(physical, now)? {
+                        return Ok(got);
+                    }
+                }
             }
         };
         let small = SMALL_VALUE / SMALL_BULK as u64;
