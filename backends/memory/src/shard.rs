@@ -364,6 +364,23 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_is_deleted_in_slices_that_end_between_hashes() {
+        let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
+        let (moment, options) = (Moment::of(&clock), SetOptions::default());
+        for (hash, key) in [(1, "a1"), (1, "b1"), (1, "a2"), (1, "b2"), (2, "a3"), (3, "a4")] {
+            shard.set(hash, key.as_bytes(), &Bytes::new(), &options, &moment);
+        }
+        let mut garbage = Vec::new();
+        // Of one hash all or none, or the rest would be looked at for ever.
+        assert_eq!(shard.delete_prefix(b"a", 0, 1, &moment, &mut garbage), (2, Some(2)));
+        assert_eq!((shard.len(), garbage.len()), (4, 2));
+        assert_eq!(shard.delete_prefix(b"a", 2, 1, &moment, &mut garbage), (1, Some(3)));
+        assert_eq!(shard.delete_prefix(b"a", 3, 1, &moment, &mut garbage), (1, None));
+        assert_eq!(shard.delete_prefix(b"b", 0, 5, &moment, &mut garbage), (2, None));
+        assert_eq!((shard.len(), garbage.len()), (0, 6));
+    }
+
+    #[test]
     fn a_longer_life_costs_the_expiry_index_nothing() {
         let (clock, mut shard) = (ManualClock::new(), Shard::new(0));
         for secs in 1..100 {

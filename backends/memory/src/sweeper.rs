@@ -48,3 +48,22 @@ async fn sweep(store: Weak<Shared>, interval: Duration) {
         purge_store(&agenda, &*clock).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::MemoryStore;
+
+    #[tokio::test]
+    async fn the_task_ends_with_the_last_handle_however_long_it_sleeps() {
+        let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = alive();
+        let builder = MemoryStore::builder().sweep_every(Duration::from_secs(3600));
+        let store = builder.build().unwrap();
+        assert_eq!(alive(), before + 1);
+        drop(store);
+        tokio::task::yield_now().await;
+        assert_eq!(alive(), before);
+    }
+}
