@@ -17,7 +17,8 @@ pub(super) enum Found {
     Live(Record),
 }
 
-/// The calls themselves, each under one lock.
+/// The calls themselves, each under one lock; the clock is read under it, as a call that read it before
+/// would find alive what one that came after it has found dead.
 impl Shelf {
     pub(super) fn find(
         &self,
@@ -78,8 +79,8 @@ impl Shelf {
 
     pub(super) fn get(&self, place: &str, options: &GetOptions) -> Result<Option<Entry>> {
         self.capabilities().check_get(options)?;
-        let now = self.now();
         let mut contents = self.medium.lock();
+        let now = self.now();
         let call = if options.renew_for.is_some() { Call::Renew } else { Call::Get };
         let (live, stale) = match self.find(&contents, place, now, call) {
             Found::Damaged(error) => return Err(error),
@@ -126,12 +127,12 @@ impl Shelf {
         options: &SetOptions,
     ) -> Result<SetOutcome> {
         self.capabilities().check_set(value.len(), options)?;
-        let now = self.now();
         let call = match options.condition {
             Condition::Any => Call::Set,
             _ => Call::ConditionalSet,
         };
         let mut contents = self.medium.lock();
+        let now = self.now();
         let asked = self.twist.resolve(options.expiry, now);
         let (mut live, stale) = match self.find(&contents, place, now, call) {
             Found::Nothing => (None, None),
@@ -173,12 +174,12 @@ impl Shelf {
 
     pub(super) fn delete(&self, place: &str, options: &DeleteOptions) -> Result<bool> {
         self.capabilities().check_delete(options)?;
-        let now = self.now();
         let call = match options.condition {
             Condition::Any => Call::Delete,
             _ => Call::ConditionalDelete,
         };
         let mut contents = self.medium.lock();
+        let now = self.now();
         let applies = match self.find(&contents, place, now, call) {
             Found::Nothing | Found::Expired(_) => false,
             Found::Damaged(_) => matches!(options.condition, Condition::Any | Condition::Present),
@@ -197,8 +198,8 @@ impl Shelf {
         if !self.capabilities().renew {
             return Err(Error::unsupported("renew"));
         }
-        let now = self.now();
         let mut contents = self.medium.lock();
+        let now = self.now();
         match self.find(&contents, place, now, Call::UpdateExpiry) {
             Found::Nothing | Found::Expired(_) => Ok(false),
             Found::Damaged(error) => Err(error),
@@ -220,8 +221,8 @@ impl Shelf {
     }
 
     pub(super) fn prefix(&self, prefix: &str) -> u64 {
-        let now = self.now();
         let mut contents = self.medium.lock();
+        let now = self.now();
         let (mut doomed, mut live) = (Vec::new(), 0);
         for (place, bytes) in contents.live.iter() {
             if !self.twist.lists(&self.namespace, place) {
@@ -245,8 +246,8 @@ impl Shelf {
     }
 
     pub(super) fn purge(&self) -> Result<u64> {
-        let now = self.now();
         let mut contents = self.medium.lock();
+        let now = self.now();
         let (mut doomed, mut seen) = (Vec::new(), 0);
         for (place, bytes) in contents.live.iter() {
             if !self.twist.purges(&self.namespace, place) {
