@@ -109,7 +109,8 @@ pub trait Store: Debug + Send + Sync {
     /// what became of each key.
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
         let capabilities = self.capabilities();
-        keys.iter().try_for_each(|key| capabilities.check_key(key))?;
+        let checked = keys.iter().try_for_each(|key| capabilities.check_key(key));
+        checked.map_err(|error| error.with_operation("get_many"))?;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
             let entry = self.get_opts(key, GetOptions::default()).await;
@@ -129,10 +130,12 @@ pub trait Store: Debug + Send + Sync {
     /// `Unsupported`. The inner ones tell what became of each write, in the order given.
     async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
         let capabilities = self.capabilities();
-        for item in &items {
+        let checked = items.iter().try_for_each(|item| {
             capabilities.check_key(item.key)?;
-            capabilities.check_set(item.value.len(), &item.options)?;
-        }
+            let checked = capabilities.check_set(item.value.len(), &item.options);
+            checked.map_err(|error| error.with_key(item.key))
+        });
+        checked.map_err(|error| error.with_operation("set_many"))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             outcomes.push(self.set_opts(item.key, item.value, item.options).await);
@@ -149,7 +152,8 @@ pub trait Store: Debug + Send + Sync {
     /// tell what became of each key, in the order given.
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
         let capabilities = self.capabilities();
-        keys.iter().try_for_each(|key| capabilities.check_key(key))?;
+        let checked = keys.iter().try_for_each(|key| capabilities.check_key(key));
+        checked.map_err(|error| error.with_operation("delete_many"))?;
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             outcomes.push(self.delete_opts(key, DeleteOptions::default()).await);
@@ -205,7 +209,9 @@ pub trait Store: Debug + Send + Sync {
         limit: usize,
     ) -> Result<NamespacePage> {
         let _ = (cursor, limit);
-        Err(Error::unsupported("list").with_operation("list_child_namespaces"))
+        let none =
+            Error::new(ErrorKind::Unsupported, "a store without namespaces has none to list");
+        Err(none.with_operation("list_child_namespaces"))
     }
 
     /// Deletes the keys that begin with `prefix`, without those of child namespaces, and tells how
