@@ -117,6 +117,21 @@ Expiry {
     bulk_keeps_the_expiry over_memory(BulkKeepsTheExpiry)
         "In a batch, an overwrite without expiry keeps that of the value replaced."
         => "expiry::an_overwrite_clears_the_expiry";
+    gone_by_2038 shelf(GoneBy2038)
+        "A deadline that does not fit into 31 bits of seconds has passed."
+        => "expiry::days_count_as_well_as_seconds";
+    purges_the_dying shelf(PurgesTheDying)
+        "`delete_expired` removes what has less than half a second to live."
+        => "expiry::a_purge_removes_only_what_has_expired";
+    batches_live_whole_seconds over_memory(BatchesLiveWholeSeconds)
+        "In a batch, a life of more than a second is cut to whole seconds."
+        => "expiry::fractions_round_up_and_never_down";
+    updates_in_whole_seconds over_memory(UpdatesInWholeSeconds)
+        "`update_expiry` cuts a life of more than a second to whole seconds."
+        => "expiry::update_expiry_changes_only_the_expiry";
+    renewal_gives_no_version over_memory(RenewalGivesNoVersion)
+        "A get with renewal gives no version, although one was asked for."
+        => "conditions::all_parts_of_an_entry_belong_together";
 }
 
 Keys {
@@ -174,6 +189,24 @@ Keys {
     too_long_is_internal shelf(TooLongIsInternal)
         "A key too long is answered as an error of the file system."
         => "keys::a_key_too_long_is_refused";
+    composes_syllables shelf(ComposesSyllables)
+        "Letters of Hangul are the syllable that they make."
+        => "keys::look_alikes_are_different_keys";
+    folds_the_kelvin_sign shelf(FoldsTheKelvinSign)
+        "The sign for kelvin is a small k, to which it folds."
+        => "keys::look_alikes_are_different_keys";
+    decodes_letters shelf(DecodesLetters)
+        "`%41` in a key is `A`."
+        => "keys::look_alikes_are_different_keys";
+    batches_read_lines over_memory(BatchesReadLines)
+        "`get_many` leaves white space at the end of a key out."
+        => "keys::look_alikes_are_different_keys";
+    batches_delete_lines over_memory(BatchesDeleteLines)
+        "`delete_many` leaves white space at the end of a key out."
+        => "keys::look_alikes_are_different_keys";
+    updates_lines over_memory(UpdatesLines)
+        "`update_expiry` leaves white space at the end of a key out."
+        => "keys::look_alikes_are_different_keys";
 }
 
 Values {
@@ -201,6 +234,15 @@ Values {
     keeps_the_whole_buffer shelf(KeepsTheWholeBuffer::default())
         "A stored slice of more than 32 KiB keeps the buffer alive that it was cut from."
         => "values::a_slice_keeps_only_itself_alive";
+    batches_leave_out_the_empty over_memory(BatchesLeaveOutTheEmpty)
+        "`set_many` does not set what is empty."
+        => "values::empty_is_not_missing";
+    batches_read_the_empty_as_missing over_memory(BatchesReadTheEmptyAsMissing)
+        "`get_many` gives none for an empty value."
+        => "values::empty_is_not_missing";
+    batches_cut_large_values over_memory(BatchesCutLargeValues)
+        "`set_many` stores the first 64 KiB of a value."
+        => "values::every_size_comes_back";
 }
 
 Namespaces {
@@ -222,6 +264,9 @@ Namespaces {
     clears_foreign_data shelf(ClearsForeignData)
         "Clearing removes what somebody else has put among the store's data."
         => "namespaces::foreign_data_is_left_alone";
+    clears_one_page over_memory(ClearsOnePage)
+        "Clearing removes a thousand keys and leaves the rest."
+        => "basic::delete_all_empties_the_store";
     joins_by_underscore shelf(JoinsByUnderscore)
         "`foo` with the child `bar` is `foo_bar`, as in Litestar's Redis store."
         => "namespaces::no_two_names_ever_meet";
@@ -327,6 +372,12 @@ Atomicity {
     blocks_while_clearing over_memory(BlocksWhileClearing)
         "Clearing many keys keeps the thread from everything else, as one long script does."
         => "heartbeat::many_keys_block_no_thread";
+    blocks_on_ping over_memory(BlocksOnPing)
+        "`ping` keeps its thread from everything else until the server answers."
+        => "heartbeat::no_small_call_blocks_a_thread";
+    blocks_while_closing over_memory(BlocksWhileClosing)
+        "`close` keeps its thread from everything else until all is written."
+        => "heartbeat::closing_blocks_no_thread";
 }
 
 Bulk {
@@ -375,6 +426,21 @@ Bulk {
     one_failure_fails_all over_shelf(OneFailureFailsAll)
         "One damaged record fails the whole `get_many`."
         => "bulk::one_bad_key_spoils_no_other";
+    locks_in_the_order_given over_memory(LocksInTheOrderGiven::default()) [hangs]
+        "A batch locks its keys in the order given, so that two wait for each other for ever."
+        => "bulk::batches_in_opposite_order_end";
+    bulk_forgets_versions over_memory(BulkForgetsVersions)
+        "Versions in the conditions of a batch are left out."
+        => "bulk::each_write_has_its_own_condition";
+    conditions_in_bulk_forget_the_expiry over_memory(ConditionsInBulkForgetTheExpiry)
+        "In a batch, a conditional set has no expiry."
+        => "bulk::each_write_has_its_own_condition";
+    moments_in_bulk_are_for_ever over_memory(MomentsInBulkAreForEver)
+        "In a batch, a deadline given as a moment is none."
+        => "bulk::each_write_has_its_own_expiry";
+    bulk_looks_then_creates over_memory(BulkLooksThenCreates)
+        "A set if absent in a batch looks, and then sets."
+        => "concurrency::one_creator_wins";
 }
 
 Listing {
@@ -401,6 +467,9 @@ Listing {
         => "listing::a_prefix_is_compared_byte_by_byte";
     prefix_ignores_case shelf(PrefixIgnoresCase)
         "A prefix is compared without regard to case."
+        => "listing::a_prefix_is_compared_byte_by_byte";
+    prefix_is_a_folder shelf(PrefixIsAFolder)
+        "A prefix with a slash in it ends at a slash, as a folder does."
         => "listing::a_prefix_is_compared_byte_by_byte";
     lists_the_children shelf(ListsTheChildren)
         "A listing gives the keys of direct children, too."
@@ -432,6 +501,12 @@ Listing {
     page_of_no_keys shelf(PageOfNoKeys)
         "A page of no keys can be asked for, and ends the listing."
         => "listing::a_page_of_no_keys_cannot_be_asked_for";
+    cursor_needs_its_key shelf(CursorNeedsItsKey)
+        "An ordered listing whose last key was deleted begins anew."
+        => "listing::pages_come_in_byte_order";
+    cursor_dies_with_its_key shelf(CursorDiesWithItsKey)
+        "A listing ends once the last key that it gave has expired."
+        => "listing::keys_that_die_meanwhile_end_nothing";
     counts_the_dead shelf(CountsTheDead)
         "`delete_prefix` counts expired keys."
         => "listing::delete_prefix_does_not_count_the_dead";
@@ -492,6 +567,12 @@ Durability {
     forgets_deep_namespaces shelf(ForgetsDeepNamespaces)
         "Namespaces more than four deep are empty after a restart."
         => "durability::namespaces_outlive_the_handle";
+    long_keys_are_not_written shelf(LongKeysAreNotWritten)
+        "Keys of more than some five hundred bytes are not written down."
+        => "durability::values_outlive_the_handle";
+    versions_begin_anew shelf(VersionsBeginAnew)
+        "Versions are numbers that each process counts from one."
+        => "durability::a_version_outlives_no_value";
     truncates_in_place over_file(TruncatesInPlace)
         "An overwrite empties the old value before it writes the new one."
         => "cancellation::a_dropped_set_is_whole_or_nothing";
@@ -503,6 +584,9 @@ Durability {
 Errors {
     swallows_a_full_disk shelf(SwallowsAFullDisk)
         "A set without room is answered with `Ok`, as in Litestar's file store."
+        => "errors::a_write_without_room_leaves_the_old_value";
+    batches_swallow_a_full_disk over_shelf(BatchesSwallowAFullDisk)
+        "A batch without room is answered with `Ok`."
         => "errors::a_write_without_room_leaves_the_old_value";
     keeps_a_short_write shelf(KeepsAShortWrite)
         "A set without room leaves what fitted, as in Litestar's file store."
@@ -531,6 +615,12 @@ Errors {
     damaged_cannot_be_replaced over_shelf(DamagedCannotBeReplaced)
         "A damaged record cannot be set anew."
         => "errors::a_damaged_record_can_be_replaced";
+    damaged_is_replaced_if_absent over_shelf(DamagedIsReplacedIfAbsent)
+        "A set if absent takes a damaged record for a missing key."
+        => "errors::a_damaged_record_is_told";
+    damaged_is_missing_for_renewal over_shelf(DamagedIsMissingForRenewal)
+        "`update_expiry` gives false for a damaged record."
+        => "errors::a_damaged_record_is_told";
     damage_stops_the_purge shelf(DamageStopsThePurge)
         "One damaged record stops `delete_expired`, as a leftover file does in Litestar's."
         => "errors::damaged_records_stop_no_sweep";
@@ -539,6 +629,12 @@ Errors {
         => "errors::a_lost_server_is_told_and_found_again";
     unreachable_is_missing over_shelf(UnreachableIsMissing)
         "Without its server the store finds nothing, and says so with `Ok`."
+        => "errors::a_lost_server_is_told_and_found_again";
+    unreachable_is_empty over_shelf(UnreachableIsEmpty)
+        "Without its server the store lists nothing, and says so with `Ok`."
+        => "errors::a_lost_server_is_told_and_found_again";
+    unreachable_is_cleared over_shelf(UnreachableIsCleared)
+        "Without its server the store clears nothing, and says so with `Ok`."
         => "errors::a_lost_server_is_told_and_found_again";
     ping_asks_nobody over_shelf(PingAsksNobody)
         "`ping` succeeds without a server."
@@ -554,6 +650,9 @@ Errors {
         => "errors::they_say_what_failed";
     errors_say_nothing over_memory(ErrorsSayNothing)
         "An error names neither operation nor backend."
+        => "errors::they_say_what_failed";
+    deletion_errors_name_no_key over_memory(DeletionErrorsNameNoKey)
+        "The error of a deletion does not name its key."
         => "errors::they_say_what_failed";
     ignores_conditions over_shelf(IgnoresConditions) [no_conditions]
         "A store without conditions leaves them out, and sets."
@@ -591,6 +690,12 @@ Cancellation {
     counts_readers_for_ever over_memory(CountsReadersForEver::default()) [hangs]
         "A listing that is dropped keeps all writers out."
         => "cancellation::a_dropped_reader_harms_nobody";
+    batches_use_up_the_pool over_memory(BatchesUseUpThePool::default()) [hangs]
+        "A `get_many` that is dropped keeps its place in a pool of sixteen."
+        => "cancellation::dropped_calls_use_nothing_up";
+    flushes_use_up_the_pool over_memory(FlushesUseUpThePool::default()) [hangs]
+        "A `flush` that is dropped keeps its place in a pool of sixteen."
+        => "cancellation::dropped_calls_use_nothing_up";
 }
 
 Lifecycle {

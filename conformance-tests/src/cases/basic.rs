@@ -1,4 +1,4 @@
-use larder_core::{ErrorKind, ExpiresIn, GetOptions, Raw, StoreExt};
+use larder_core::{ErrorKind, ExpiresIn, GetOptions, Raw, SetItem, Store, StoreExt};
 
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
@@ -59,6 +59,21 @@ pub(super) async fn delete_all_empties_the_store(t: &Trial) -> Verdict {
         expect_missing(&store, key).await?;
     }
     store.delete_all().await?;
+    // More than a page of anything.
+    let many: Vec<String> = (0..2_100).map(|index| format!("key {index}")).collect();
+    for chunk in many.chunks(300) {
+        let items = chunk.iter().map(|key| SetItem::new(key, "v")).collect();
+        for outcome in store.set_many(items).await? {
+            outcome?;
+        }
+    }
+    store.delete_all().await?;
+    for chunk in many.chunks(300) {
+        let names: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        for (key, found) in names.iter().zip(store.get_many(&names).await?) {
+            ensure!(found?.is_none(), "delete_all left {key:?}, one of {} keys", many.len());
+        }
+    }
     store.set("a", "again").await?;
     expect_value(&store, "a", b"again").await
 }

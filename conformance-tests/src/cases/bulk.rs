@@ -1,12 +1,15 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder_core::{
     Bytes, Condition, ErrorKind, ExpiresIn, Result, SetItem, SetOptions, SetOutcome, StoreExt,
 };
 
+use super::conditions::version;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
-    Stop, Verdict, ensure, expect_expires_in, expect_kind, expect_missing, expect_value, show_found,
+    Stop, Verdict, ensure, expect_expires_in, expect_kind, expect_missing, expect_value, joined,
+    show_found,
 };
 
 /// What a bulk read found, as text; an error of one key ends the case.
@@ -134,22 +137,23 @@ pub(super) async fn each_write_has_its_own_expiry(t: &Trial) -> Verdict {
             item("kept", options().with_expiry(larder_core::Expiry::Keep)),
             item("cleared", options()),
             item("removed", options().with_expiry(Duration::ZERO)),
+            item("at a moment", options().with_expiry(larder_core::Expiry::At(t.now() + LONG))),
             item("twice", options().with_expiry(ttl)),
             item("twice", options().with_expiry(larder_core::Expiry::Never)),
         ])
         .await?;
     let outcomes = applied(outcomes)?;
-    ensure!(outcomes == [true; 7], "set_many gave {outcomes:?}");
+    ensure!(outcomes == [true; 8], "set_many gave {outcomes:?}");
     expect_missing(&store, "removed").await?;
     for key in ["cleared", "twice"] {
         expect_expires_in(&store, key, ExpiresIn::Never).await?;
     }
     t.outlive(ttl).await;
     t.expect_gone(&store, "short").await?;
-    for key in ["long", "kept", "cleared", "twice"] {
+    for key in ["long", "kept", "cleared", "twice", "at a moment"] {
         expect_value(&store, key, b"v").await?;
     }
-    for key in ["long", "kept"] {
+    for key in ["long", "kept", "at a moment"] {
         let left = store.expires_in(key).await?;
         ensure!(
             left.as_duration()
@@ -185,7 +189,38 @@ pub(super) async fn each_write_has_its_own_condition(t: &Trial) -> Verdict {
     expect_value(&store, "live", b"y").await?;
     expect_value(&store, "new", b"1").await?;
     expect_value(&store, "made", b"2").await?;
-    expect_missing(&store, "missing").await
+    expect_missing(&store, "missing").await?;
+    let right = version(&store, "live").await?;
+    let wrong = version(&store, "made").await?;
+    let mortal = |key, value, condition| {
+        let options = SetOptions::default().with_condition(condition).with_expiry(LONG);
+        SetItem::new(key, value).with_options(options)
+    };
+    let outcomes = store
+        .set_many(vec![
+            mortal("live", "x", Condition::Matches(wrong.clone())),
+            mortal("live", "z", Condition::Matches(right.clone())),
+            mortal("live", "x", Condition::Matches(right)),
+            mortal("missing", "x", Condition::Matches(wrong)),
+            mortal("absent", "1", Condition::Absent),
+            mortal("made", "3", Condition::Present),
+        ])
+        .await?;
+    let outcomes = applied(outcomes)?;
+    ensure!(
+        outcomes == [false, true, false, false, true, true],
+        "set_many with versions, as if one after the other, gave {outcomes:?}"
+    );
+    expect_missing(&store, "missing").await?;
+    for (key, value) in [("live", "z"), ("absent", "1"), ("made", "3")] {
+        expect_value(&store, key, value.as_bytes()).await?;
+        let left = store.expires_in(key).await?;
+        ensure!(
+            matches!(left, ExpiresIn::In(_)),
+            "a conditional set with an expiry in a batch made that of {key:?} {left:?}"
+        );
+    }
+    Ok(())
 }
 
 pub(super) async fn the_dead_do_not_count(t: &Trial) -> Verdict {
@@ -278,4 +313,38 @@ pub(super) async fn a_value_too_large_stops_the_batch(t: &Trial) -> Verdict {
     expect_kind("set_many with a value too large", set, ErrorKind::TooLarge)?;
     expect_missing(&store, "a").await?;
     expect_missing(&store, "c").await
+}
+
+pub(super) async fn batches_in_opposite_order_end(t: &Trial) -> Verdict {
+    let keys: Arc<[String]> = (0..8).map(|index| format!("key {index}")).collect();
+    for round in 0..20 {
+        let calls: Vec<_> = (0..4_usize)
+            .map(|caller| {
+                let (store, keys) = (t.store(), Arc::clone(&keys));
+                tokio::spawn(async move {
+                    let mut keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                    if caller % 2 == 1 {
+                        keys.reverse();
+                    }
+                    let items = keys.iter().map(|key| SetItem::new(key, *key)).collect();
+                    for outcome in store.set_many(items).await? {
+                        outcome?;
+                    }
+                    for value in store.get_many(&keys).await? {
+                        value?;
+                    }
+                    if (caller + round) % 3 == 0 {
+                        for deleted in store.delete_many(&keys).await?.outcomes {
+                            deleted?;
+                        }
+                    }
+                    Result::<()>::Ok(())
+                })
+            })
+            .collect();
+        for call in calls {
+            joined(call.await)??;
+        }
+    }
+    Ok(())
 }

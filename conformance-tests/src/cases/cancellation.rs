@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use larder_core::{ExpiresIn, Expiry, GetOptions, Result, SetItem, Store, StoreExt};
 
+use super::calls::every_call;
 use super::values::{at_most, pattern};
 use crate::random::Random;
 use crate::trial::{LONG, Trial};
@@ -280,6 +281,34 @@ pub(super) async fn a_dropped_reader_harms_nobody(t: &Trial) -> Verdict {
         store.delete("l").await?;
         if all {
             return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// More than the places of any pool, connections of any client, or permits of any semaphore that a
+/// store may have.
+const MANY_DROPPED: usize = 300;
+
+pub(super) async fn dropped_calls_use_nothing_up(t: &Trial) -> Verdict {
+    let store = t.store();
+    store.set("k", "v").ttl(LONG).await?;
+    for kind in 0..every_call(&store, t).len() {
+        t.part();
+        let one = || every_call(&store, t).swap_remove(kind);
+        let name = one().0;
+        t.trace().note(format!("{MANY_DROPPED} calls of {name} are dropped after one poll"));
+        for _ in 0..MANY_DROPPED {
+            drop_after(1, one().1).await.transpose()?;
+        }
+        // Once more, and to its end.
+        one().1.await?;
+        if name == "delete_all" {
+            // What was dropped may still take effect, even on what comes after it.
+            store.set("m", "after").await?;
+            store.get("m").await?;
+        } else {
+            still_works(&store, "m").await?;
         }
     }
     Ok(())

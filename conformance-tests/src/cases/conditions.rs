@@ -296,7 +296,7 @@ pub(super) async fn all_parts_of_an_entry_belong_together(t: &Trial) -> Verdict 
     let store = t.store();
     store.set("k", "v").ttl(LONG).await?;
     let options = GetOptions::default().with_version(true).with_expires_in(true);
-    let entry = store.get_opts("k", options).await?;
+    let entry = store.get_opts("k", options.clone()).await?;
     let Some(entry) = entry else {
         return Err(Stop::fail("get(\"k\") gave nothing for a live key"));
     };
@@ -311,7 +311,17 @@ pub(super) async fn all_parts_of_an_entry_belong_together(t: &Trial) -> Verdict 
         entry.version == Some(held),
         "one value was given two versions, by get with and without its remaining life"
     );
-    Ok(())
+    if !t.capabilities().renew {
+        return Ok(());
+    }
+    let renewed = store.get_opts("k", options.with_renew_for(LONG)).await?;
+    let Some(version) = renewed.and_then(|entry| entry.version) else {
+        return Err(Stop::fail(
+            "get(\"k\") with renewal gave no version, although one was asked for",
+        ));
+    };
+    let won = store.set("k", "w").if_matches(version).await?.is_applied();
+    expect_applied("set if the version matches that a get with renewal gave", won, true)
 }
 
 pub(super) async fn increments_count(t: &Trial) -> Verdict {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use larder_core::chrono::TimeDelta;
 use larder_core::{ExpiresIn, Expiry, SetItem, Store, StoreExt};
 
+use super::conditions::version;
 use super::hostile;
 use super::listing::{all_children, all_keys};
 use super::values::{at_most, pattern};
@@ -18,7 +19,10 @@ async fn leave(view: View) -> Verdict {
 pub(super) async fn values_outlive_the_handle(t: &Trial) -> Verdict {
     let store = t.store();
     let large = pattern(at_most(t.capabilities(), 1 << 20), 11);
-    let keys = hostile::keys();
+    let mut keys: Vec<String> = hostile::keys().into_iter().map(str::to_owned).collect();
+    keys.extend([256, 1_000, t.capabilities().max_key_len].map(|len| "k".repeat(len)));
+    keys.retain(|key| key.len() <= t.capabilities().max_key_len);
+    keys.dedup();
     for (index, key) in keys.iter().enumerate() {
         store.set(key, format!("value {index}")).await?;
     }
@@ -47,6 +51,24 @@ pub(super) async fn values_outlive_the_handle(t: &Trial) -> Verdict {
             ensure!(false, "after reopening, the listing leaves out {}", show_key(key));
         }
     }
+    leave(view).await
+}
+
+pub(super) async fn a_version_outlives_no_value(t: &Trial) -> Verdict {
+    let store = t.store();
+    store.set("k", "one").await?;
+    let old = version(&*store, "k").await?;
+    let view = t.reopen().await?;
+    let store = &view.store;
+    store.set("k", "two").await?;
+    let new = version(&**store, "k").await?;
+    ensure!(
+        new != old,
+        "a value has the version that another one had before the store was reopened"
+    );
+    let won = store.set("k", "three").if_matches(old).await?.is_applied();
+    ensure!(!won, "a version of before the store was reopened matches another value");
+    expect_value(store, "k", b"two").await?;
     leave(view).await
 }
 

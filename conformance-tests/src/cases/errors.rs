@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
-    Cursor, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, Store, StoreExt, Version,
+    Cursor, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, SetItem, Store, StoreExt, Version,
 };
 
+use super::calls::every_call;
 use super::listing::all_keys;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
@@ -41,10 +42,32 @@ pub(super) async fn they_say_what_failed(t: &Trial) -> Verdict {
     } else {
         Err(Stop::fail("the error of a set of a key too long names another key, or none"))
     })?;
-    let error = expect_kind("get", store.get(&long).await, ErrorKind::InvalidKey)?;
-    t.collect(expect_context("get of a key too long", &error))?;
-    let error = expect_kind("delete", store.delete(&long).await, ErrorKind::InvalidKey)?;
-    t.collect(expect_context("delete of a key too long", &error))?;
+    let mut others = vec![
+        ("get", store.get(&long).await.map(drop)),
+        ("delete", store.delete(&long).await.map(drop)),
+        ("exists", store.exists(&long).await.map(drop)),
+        ("expires_in", store.expires_in(&long).await.map(drop)),
+        ("get_many", store.get_many(&[&long]).await.map(drop)),
+        ("set_many", store.set_many(vec![SetItem::new(&long, "v")]).await.map(drop)),
+        ("delete_many", store.delete_many(&[&long]).await.map(drop)),
+    ];
+    if t.capabilities().renew {
+        others.push(("update_expiry", store.update_expiry(&long, Expiry::Never).await.map(drop)));
+    }
+    for (call, result) in others {
+        t.part();
+        let error = expect_kind(call, result, ErrorKind::InvalidKey)?;
+        // What a batch does by default knows no backend's name.
+        if !call.ends_with("_many") {
+            t.collect(expect_context(&format!("{call} of a key too long"), &error))?;
+        }
+        let named = || {
+            ensure!(error.key() == Some(&long), "the error of {call} does not name its key");
+            ensure!(error.operation().is_some(), "the error of {call} names no operation");
+            Ok(())
+        };
+        t.collect(named())?;
+    }
     store.close().await?;
     let error = expect_kind("get", store.get("k\u{1b}").await, ErrorKind::Closed)?;
     t.collect(expect_context("get after close", &error))?;
@@ -118,6 +141,34 @@ pub(super) async fn a_damaged_record_is_told(t: &Trial) -> Verdict {
             Ok(_) => {}
             Err(error) => drop(expect_kind("expires_in", Err::<(), _>(error), ErrorKind::Corrupt)?),
         }
+        if t.capabilities().renew {
+            let renewed = store.get("k").renew_for(LONG).await;
+            expect_kind("get of a damaged record with renewal", renewed, ErrorKind::Corrupt)?;
+            match store.update_expiry("k", Expiry::Keep).await {
+                Ok(live) => {
+                    ensure!(live, "update_expiry(\"k\") gave false for a damaged record");
+                }
+                Err(error) => drop(expect_kind(
+                    "update_expiry of a damaged record",
+                    Err::<(), _>(error),
+                    ErrorKind::Corrupt,
+                )?),
+            }
+        }
+        if t.capabilities().conditions {
+            match store.set("k", "new").if_absent().await {
+                Ok(outcome) => ensure!(
+                    !outcome.is_applied(),
+                    "a set if absent took a damaged record for a missing key"
+                ),
+                Err(error) => drop(expect_kind(
+                    "set if absent over a damaged record",
+                    Err::<(), _>(error),
+                    ErrorKind::Corrupt,
+                )?),
+            }
+            expect_kind("get of a damaged record", store.get("k").await, ErrorKind::Corrupt)?;
+        }
         expect_value(&store, "other", b"v").await?;
     }
     Ok(())
@@ -137,7 +188,7 @@ pub(super) async fn a_damaged_record_can_be_replaced(t: &Trial) -> Verdict {
         store.expires_in("set").await? == ExpiresIn::Never,
         "a set over a damaged record did not clear its expiry"
     );
-    for outcome in store.set_many(vec![larder_core::SetItem::new("bulk", "new")]).await? {
+    for outcome in store.set_many(vec![SetItem::new("bulk", "new")]).await? {
         outcome?;
     }
     expect_value(&store, "bulk", b"new").await?;
@@ -192,6 +243,9 @@ pub(super) async fn a_write_without_room_leaves_the_old_value(t: &Trial) -> Verd
         for key in ["k", "new"] {
             let set = store.set(key, &large).await;
             expect_kind("set without room", set, ErrorKind::StorageFull)?;
+            for outcome in store.set_many(vec![SetItem::new(key, &large)]).await? {
+                expect_kind("set_many without room", outcome, ErrorKind::StorageFull)?;
+            }
         }
         expect_value(&store, "k", b"old").await?;
         let left = store.expires_in("k").await?;
@@ -230,7 +284,8 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
     let ping = async { store.ping().await };
     let set = async { store.set("k", "new").await.map(drop) };
     let verdict = async {
-        let mut retryable = false;
+        // Of the writes.
+        let mut all_retryable = true;
         for (call, read, answer) in [
             ("get", true, tokio::time::timeout(ANSWER_LIMIT, get).await),
             ("ping", true, tokio::time::timeout(ANSWER_LIMIT, ping).await),
@@ -253,9 +308,24 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
                 show_error(&error)
             );
             expect_context(call, &error)?;
-            retryable = error.is_retryable();
+            all_retryable &= error.is_retryable();
         }
-        Ok(retryable)
+        for (call, answer) in every_call(&store, t) {
+            // Where there is nothing to flush, or the server purges by itself, nobody has to be asked.
+            if call == "flush" || (call == "delete_expired" && t.capabilities().native_expiry) {
+                continue;
+            }
+            let Ok(answer) = tokio::time::timeout(ANSWER_LIMIT, answer).await else {
+                return Err(Stop::fail(format!(
+                    "{call} without a server did not answer within {ANSWER_LIMIT:?}"
+                )));
+            };
+            let Err(error) = answer else {
+                return Err(Stop::fail(format!("{call} without a server gave Ok")));
+            };
+            all_retryable &= error.is_retryable();
+        }
+        Ok(all_retryable)
     };
     let verdict = verdict.await;
     t.break_connection(false).await?;
@@ -269,14 +339,14 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
     }
     let found = store.get("k").await?;
     ensure!(
-        matches!(found.as_deref(), Some(b"old" | b"new")),
+        matches!(found.as_deref(), None | Some(b"old" | b"new" | b"v")),
         "get(\"k\") gave {} after the server was back",
         show_found(found.as_deref())
     );
     ensure!(
         !nothing_done || found.as_deref() == Some(b"old"),
-        "a set without a server failed as one that may be repeated, yet it was done: get(\"k\") gave \
-         {}",
+        "each call without a server failed as one that may be repeated, yet one was done: get(\"k\") \
+         gave {}",
         show_found(found.as_deref())
     );
     store.set("k", "after").await?;

@@ -2,9 +2,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use larder_core::{GetOptions, SetItem, SetOptions, Store, StoreExt};
+use larder_core::{GetOptions, NamespacedStore, SetItem, SetOptions, Store, StoreExt};
 use tokio::time::Instant;
 
+use super::calls::every_call;
 use super::values::{at_most, pattern};
 use crate::trial::{LONG, Trial};
 use crate::verdict::{Stop, Verdict};
@@ -131,6 +132,48 @@ pub(super) async fn large_values_block_no_thread(t: &Trial) -> Verdict {
     t.collect(expect_prompt!(limit, "delete of 8 MiB", store.delete("k").into_future()))
 }
 
+pub(super) async fn no_small_call_blocks_a_thread(t: &Trial) -> Verdict {
+    let store = t.store();
+    let limit = limit();
+    store.set("k", "v").ttl(LONG).await?;
+    for kind in 0..every_call(&store, t).len() {
+        t.part();
+        let call = || every_call(&store, t).swap_remove(kind);
+        t.collect(expect_prompt!(limit, call().0, call().1))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn closing_blocks_no_thread(t: &Trial) -> Verdict {
+    let limit = limit();
+    let mut longest = Duration::ZERO;
+    for _ in 0..ATTEMPTS {
+        t.part();
+        let another = t.another("a store to close: ").await?;
+        let store = another.store();
+        let timed = async {
+            let keys: Vec<String> = (0..1_000).map(|index| format!("key {index}")).collect();
+            for chunk in keys.chunks(500) {
+                let items = chunk.iter().map(|key| SetItem::new(key, "v")).collect();
+                for outcome in store.set_many(items).await? {
+                    outcome?;
+                }
+            }
+            let timed = Timed { future: Box::pin(store.close()), longest: Duration::ZERO };
+            let (output, longest) = timed.await;
+            output?;
+            Verdict::Ok(longest)
+        };
+        let timed = timed.await;
+        another.leave().await;
+        longest = timed?;
+        if longest <= limit {
+            return Ok(());
+        }
+    }
+    Err(blocked("close after 1,000 sets", longest, limit))
+}
+
 pub(super) async fn many_keys_block_no_thread(t: &Trial) -> Verdict {
     let store = t.store();
     let limit = limit();
@@ -161,6 +204,26 @@ pub(super) async fn many_keys_block_no_thread(t: &Trial) -> Verdict {
         t.collect(expect_prompt!(limit, call, store.list_page("", None, 2_000)))?;
         let call = "delete_prefix among 2,000 keys";
         t.collect(expect_prompt!(limit, call, store.delete_prefix("none")))?;
+    }
+    t.collect(expect_prompt!(limit, "flush of 2,000 keys", async {
+        fill(larder_core::Expiry::Never).await.ok();
+        store.flush().await
+    }))?;
+    let call = "delete_many of 2,000 keys";
+    t.collect(expect_prompt!(limit, call, async {
+        fill(larder_core::Expiry::Never).await.ok();
+        store.delete_many(&refs).await
+    }))?;
+    if let Ok(tree) = t.tree()
+        && tree.capabilities().list
+    {
+        for index in 0..300 {
+            tree.with_namespace(&format!("child {index}"))?.set("k", "v").await?;
+        }
+        let call = "list_child_namespaces of 300 children";
+        t.collect(expect_prompt!(limit, call, tree.list_child_namespaces(None, 300)))?;
+        tree.delete_all().await?;
+        fill(larder_core::Expiry::Never).await?;
     }
     if has.purge {
         fill(larder_core::Expiry::After(t.tick())).await?;

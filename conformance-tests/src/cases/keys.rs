@@ -1,16 +1,20 @@
 use std::collections::BTreeSet;
 
 use larder_core::{
-    Condition, DeleteOptions, ErrorKind, Expiry, GetOptions, SetItem, SetOptions, Store, StoreExt,
+    Bytes, Condition, DeleteOptions, ErrorKind, ExpiresIn, Expiry, GetOptions, SetItem, SetOptions,
+    Store, StoreExt,
 };
 
 use super::hostile;
 use super::listing::all_keys;
-use crate::trial::Trial;
+use crate::trial::{LONG, Trial};
 use crate::verdict::{Verdict, ensure, expect_kind, expect_missing, expect_value, show_key};
 
+/// How many keys a batch here has.
+const BATCH: usize = 64;
+
 /// Sets every key at once, each to a value of its own, and reads all back; then deletes every second
-/// one and looks at all of them again.
+/// one and looks at all of them again, with every call that takes a key; then does the same in batches.
 async fn keep_apart(t: &Trial, keys: &[String]) -> Verdict {
     let store = t.store();
     let value = |index: usize| format!("value {index}");
@@ -27,6 +31,88 @@ async fn keep_apart(t: &Trial, keys: &[String]) -> Verdict {
             Ok(())
         };
         t.collect_about(&[key], verdict.await)?;
+    }
+    for (index, key) in keys.iter().enumerate() {
+        let want = (index % 2 == 1).then(|| value(index));
+        t.collect_about(&[key], every_call_agrees(t, key, want.as_deref()).await)?;
+    }
+    keep_apart_in_batches(t, keys).await
+}
+
+/// Sees that all calls on one key take it for the same one; `want` is its value, if it is live.
+async fn every_call_agrees(t: &Trial, key: &str, want: Option<&str>) -> Verdict {
+    let (store, has, live) = (t.store(), t.capabilities(), want.is_some());
+    match want {
+        Some(value) => expect_value(&store, key, value.as_bytes()).await?,
+        None => expect_missing(&store, key).await?,
+    }
+    let mut told = vec![
+        ("exists", store.exists(key).await?),
+        ("expires_in", store.expires_in(key).await? != ExpiresIn::Missing),
+    ];
+    if has.renew {
+        told.push(("update_expiry", store.update_expiry(key, Expiry::Never).await?));
+        told.push(("get with renewal", store.get(key).renew_for(LONG).await?.is_some()));
+    }
+    if has.conditions {
+        let keep = |condition| SetOptions::default().with_condition(condition);
+        let value = || Bytes::copy_from_slice(want.unwrap_or("made up").as_bytes());
+        let present = store.set_opts(key, value(), keep(Condition::Present)).await?;
+        told.push(("set if present", present.is_applied()));
+    }
+    for (call, found) in told {
+        ensure!(found == live, "{call}({}) took it for {}", show_key(key), liveness(found));
+    }
+    Ok(())
+}
+
+fn liveness(live: bool) -> &'static str {
+    if live { "a live key" } else { "a missing one" }
+}
+
+/// Every second key is live.
+async fn keep_apart_in_batches(t: &Trial, keys: &[String]) -> Verdict {
+    let store = t.store();
+    let value = |index: usize| format!("batched {index}");
+    for (chunk, first) in keys.chunks(BATCH).zip((0..).step_by(BATCH)) {
+        let names: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        t.part();
+        let verdict = async {
+            let found = store.get_many(&names).await?;
+            ensure!(found.len() == names.len(), "get_many gave {} values", found.len());
+            for (index, found) in found.into_iter().enumerate() {
+                let (found, live) = (found?.is_some(), (first + index) % 2 == 1);
+                let key = show_key(names[index]);
+                ensure!(found == live, "get_many took {key} for {}", liveness(found));
+            }
+            let items = names.iter().enumerate();
+            let items = items.map(|(index, key)| SetItem::new(key, value(first + index)));
+            for outcome in store.set_many(items.collect()).await? {
+                ensure!(outcome?.is_applied(), "a set in a batch was not applied");
+            }
+            Ok(())
+        };
+        t.collect(verdict.await)?;
+    }
+    for (index, key) in keys.iter().enumerate() {
+        t.collect_about(&[key], expect_value(&store, key, value(index).as_bytes()).await)?;
+    }
+    for (chunk, first) in keys.chunks(BATCH).zip((0..).step_by(BATCH)) {
+        let index_of = |place: usize| first + place;
+        let doomed: Vec<&str> = (0..chunk.len())
+            .filter(|place| index_of(*place) % 2 == 0)
+            .map(|place| chunk[place].as_str())
+            .collect();
+        t.part();
+        let outcome = store.delete_many(&doomed).await?;
+        for (key, live) in doomed.iter().zip(outcome.outcomes) {
+            let live = live?;
+            let verdict = async {
+                ensure!(live, "delete_many took {} for a missing one", show_key(key));
+                Ok(())
+            };
+            t.collect(verdict.await)?;
+        }
     }
     for (index, key) in keys.iter().enumerate() {
         let verdict = if index % 2 == 0 {

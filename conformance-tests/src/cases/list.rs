@@ -187,6 +187,8 @@ bulk {
         "Expired keys are missing for bulk reads and deletions.";
     large_batches_are_whole [S8] []
         "A batch of more than a thousand keys is done whole.";
+    batches_in_opposite_order_end [S8 S4] []
+        "Batches at the same time, of the same keys in opposite orders, do not wait for each other.";
     one_bad_key_spoils_no_other [S8 R4] [CorruptRecord]
         "A key whose record is damaged has an error of its own, and the others their values.";
     a_value_too_large_stops_the_batch [S8 X1] []
@@ -231,6 +233,8 @@ listing {
         "A prefix is compared byte by byte, and is no pattern.";
     expired_keys_are_hidden [C3 E1] [List]
         "Expired keys are not listed.";
+    keys_that_die_meanwhile_end_nothing [C3 E1] [List]
+        "Keys that die between two pages keep no other key off a listing.";
     a_listing_stays_in_its_namespace [C3 N1] [List Namespaces]
         "A listing gives the keys of its own namespace, and not those of its children.";
     what_stays_is_listed_whatever_else_changes [C3] [List]
@@ -324,6 +328,8 @@ cancellation {
         "A batch that is dropped at any await leaves each key wholly old or new.";
     a_dropped_clearing_harms_nothing_else [S5 N2] [Namespaces]
         "A `delete_all` that is dropped at any await leaves whole keys, and can be repeated.";
+    dropped_calls_use_nothing_up [S5] []
+        "However many calls are dropped, whatever they had taken is there for others.";
     a_dropped_reader_harms_nobody [S5] []
         "Reads, listings and purges that are dropped at any await harm nobody.";
     a_dropped_increment_counts_once_or_not [S5 C1] [Conditions]
@@ -339,6 +345,10 @@ cancellation {
 heartbeat {
     large_values_block_no_thread [S6] []
         "No call with a value of 8 MiB keeps the thread that polls it from everything else.";
+    no_small_call_blocks_a_thread [S6] []
+        "No call keeps the thread that polls it from everything else, however little it does.";
+    closing_blocks_no_thread [S6 S7] []
+        "`close` keeps no thread from everything else, whatever there is still to write.";
     many_keys_block_no_thread [S6] []
         "No call on thousands of keys keeps the thread that polls it from everything else.";
 }
@@ -413,6 +423,8 @@ capabilities {
 durability {
     values_outlive_the_handle [S7 X1] [Reopen]
         "What was set and deleted is so after the store is opened again, whatever the keys.";
+    a_version_outlives_no_value [C2] [Conditions Reopen]
+        "A version is that of one value after the store is opened again, too.";
     namespaces_outlive_the_handle [N1 S7] [Reopen Namespaces]
         "Namespaces, cleared ones too, are the same after the store is opened again.";
     expiry_goes_on_while_closed [E7] [Reopen]

@@ -2,6 +2,7 @@
 
 mod basic;
 mod bulk;
+mod calls;
 mod cancellation;
 mod capabilities;
 mod concurrency;

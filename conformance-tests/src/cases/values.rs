@@ -3,12 +3,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder_core::chrono::{DateTime, TimeDelta};
-use larder_core::{Bytes, Capabilities, ErrorKind, ExpiresIn, StorageObject, StoreExt};
+use larder_core::{
+    Bytes, Capabilities, Condition, ErrorKind, ExpiresIn, Result, SetItem, SetOptions,
+    StorageObject, Store, StoreExt,
+};
 
+use super::conditions::version;
 use crate::random::Random;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
     Stop, Verdict, ensure, expect_expires_in, expect_kind, expect_missing, expect_value,
+    show_found, show_value,
 };
 
 const MIB: usize = 1 << 20;
@@ -54,6 +59,28 @@ pub(super) async fn empty_is_not_missing(t: &Trial) -> Verdict {
     let store = t.store();
     store.set("k", "").await?;
     expect_value(&store, "k", b"").await?;
+    let values = store.get_many(&["k", "none"]).await?;
+    let found: Vec<Option<Bytes>> = values.into_iter().collect::<Result<_>>()?;
+    ensure!(
+        found == [Some(Bytes::new()), None],
+        "get_many of an empty value and a missing key gave {found:?}"
+    );
+    for outcome in store.set_many(vec![SetItem::new("batched", "")]).await? {
+        ensure!(outcome?.is_applied(), "a set of an empty value in a batch was not applied");
+    }
+    expect_value(&store, "batched", b"").await?;
+    if t.capabilities().conditions {
+        for (condition, key) in [(Condition::Absent, "absent"), (Condition::Present, "k")] {
+            let options = SetOptions::default().with_condition(condition);
+            let outcome = store.set_opts(key, Bytes::new(), options).await?;
+            ensure!(outcome.is_applied(), "a conditional set of an empty value was not applied");
+            expect_value(&store, key, b"").await?;
+        }
+        let version = version(&store, "k").await?;
+        let outcome = store.set("k", "").if_matches(version).await?;
+        ensure!(outcome.is_applied(), "an empty value did not match its own version");
+        expect_value(&store, "k", b"").await?;
+    }
     ensure!(store.exists("k").await?, "exists(\"k\") gave false for an empty value");
     expect_expires_in(&store, "k", ExpiresIn::Never).await?;
     ensure!(store.delete("k").await?, "delete(\"k\") gave false for an empty value");
@@ -72,6 +99,25 @@ pub(super) async fn every_size_comes_back(t: &Trial) -> Verdict {
         let value = pattern(size, 1);
         store.set("k", &value).await?;
         t.collect(expect_value(&store, "k", &value).await)?;
+        let other = pattern(size, 2);
+        let verdict = async {
+            for outcome in store.set_many(vec![SetItem::new("batched", &other)]).await? {
+                outcome?;
+            }
+            expect_value(&store, "batched", &other).await?;
+            for (found, want) in store.get_many(&["batched", "k"]).await?.iter().zip([other, value])
+            {
+                let found = found.as_ref().map_err(Clone::clone)?.as_deref();
+                ensure!(
+                    found == Some(&want[..]),
+                    "get_many gave {} instead of {}",
+                    show_found(found),
+                    show_value(&want)
+                );
+            }
+            Ok(())
+        };
+        t.collect(verdict.await)?;
     }
     Ok(())
 }

@@ -457,3 +457,29 @@ impl Tamper for BlocksWhileClearing {
         at.inner.delete_all().await
     }
 }
+
+/// The server is asked by a client that knows no other way to wait.
+#[derive(Debug)]
+pub(crate) struct BlocksOnPing;
+
+#[async_trait]
+impl Tamper for BlocksOnPing {
+    async fn ping(&self, at: &At) -> Result<()> {
+        std::thread::sleep(Duration::from_millis(150));
+        at.inner.ping().await
+    }
+}
+
+/// What is still to be written is written by whoever closes.
+#[derive(Debug)]
+pub(crate) struct BlocksWhileClosing;
+
+#[async_trait]
+impl Tamper for BlocksWhileClosing {
+    async fn close(&self, at: &At) -> Result<()> {
+        if at.inner.ping().await.is_ok() {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        at.inner.close().await
+    }
+}

@@ -1,9 +1,11 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use larder_core::{
-    Bytes, DeleteManyOutcome, DeleteOptions, Error, ErrorKind, Expiry, GetOptions, Result, SetItem,
-    SetOptions, SetOutcome, Store, async_trait,
+    Bytes, Condition, DeleteManyOutcome, DeleteOptions, Error, ErrorKind, Expiry, GetOptions,
+    Namespace, Result, SetItem, SetOptions, SetOutcome, Store, async_trait,
 };
+use tokio::task::yield_now;
 
 use crate::tamper::{At, Tamper};
 
@@ -264,5 +266,111 @@ impl Tamper for BulkReadsRenew {
             let _ = at.inner.get_opts(key, renew).await;
         }
         Ok(values)
+    }
+}
+
+/// The locks of all keys are taken in the order of the call, and held until its end.
+#[derive(Debug, Default)]
+pub(crate) struct LocksInTheOrderGiven(Mutex<HashMap<(Namespace, String), Arc<KeyLock>>>);
+
+type KeyLock = tokio::sync::Mutex<()>;
+
+impl LocksInTheOrderGiven {
+    fn lock_of(&self, name: (Namespace, String)) -> Arc<KeyLock> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(name).or_default())
+    }
+}
+
+#[async_trait]
+impl Tamper for LocksInTheOrderGiven {
+    async fn set_many(&self, at: &At, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
+        let (mut held, mut seen) = (Vec::new(), HashSet::new());
+        for item in items.iter().filter(|item| seen.insert(item.key)) {
+            held.push(self.lock_of(at.name_of(item.key)).lock_owned().await);
+            yield_now().await;
+        }
+        at.inner.set_many(items).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct BulkForgetsVersions;
+
+#[async_trait]
+impl Tamper for BulkForgetsVersions {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        for item in &mut items {
+            if let Condition::Matches(_) = item.options.condition {
+                item.options.condition = Condition::Any;
+            }
+        }
+        at.inner.set_many(items).await
+    }
+}
+
+/// A condition and an expiry do not fit into one command.
+#[derive(Debug)]
+pub(crate) struct ConditionsInBulkForgetTheExpiry;
+
+#[async_trait]
+impl Tamper for ConditionsInBulkForgetTheExpiry {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        for item in &mut items {
+            if item.options.condition != Condition::Any {
+                item.options.expiry = Expiry::Never;
+            }
+        }
+        at.inner.set_many(items).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MomentsInBulkAreForEver;
+
+#[async_trait]
+impl Tamper for MomentsInBulkAreForEver {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        for item in &mut items {
+            if let Expiry::At(_) = item.options.expiry {
+                item.options.expiry = Expiry::Never;
+            }
+        }
+        at.inner.set_many(items).await
+    }
+}
+
+/// What is not there is set in a second step.
+#[derive(Debug)]
+pub(crate) struct BulkLooksThenCreates;
+
+#[async_trait]
+impl Tamper for BulkLooksThenCreates {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        let [item] = &mut items[..] else { return at.inner.set_many(items).await };
+        if item.options.condition == Condition::Absent {
+            if at.inner.exists(item.key).await? {
+                return Ok(vec![Ok(SetOutcome::ConditionNotMet)]);
+            }
+            yield_now().await;
+            item.options.condition = Condition::Any;
+        }
+        at.inner.set_many(items).await
     }
 }

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
+use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
     Bytes, Capabilities, Condition, Durability, Error, ErrorKind, Expiry, Result, SetOptions,
-    SetOutcome, Store, async_trait,
+    SetOutcome, Store, Version, async_trait,
 };
 use tokio::task::yield_now;
 
@@ -280,5 +281,41 @@ impl Twist for KeepsAShortWrite {
         }
         contents.live.insert(place.to_owned(), bytes);
         if failed { Err(Error::new(ErrorKind::StorageFull, "no room")) } else { Ok(()) }
+    }
+}
+
+/// Versions are numbers of sets, counted by each process from one.
+#[derive(Debug)]
+pub(crate) struct VersionsBeginAnew;
+
+impl Twist for VersionsBeginAnew {
+    fn open(&self, contents: &mut Contents, _: DateTime<Utc>) -> Result<()> {
+        contents.sets = 0;
+        Ok(())
+    }
+
+    fn version(&self, record: &Record) -> Version {
+        Version::new(record.stamp.to_be_bytes().to_vec())
+    }
+
+    fn holds(&self, condition: &Condition, live: Option<&Record>) -> bool {
+        match condition {
+            Condition::Matches(version) => {
+                live.is_some_and(|record| self.version(record) == *version)
+            }
+            other => other.holds(live.map(|record| &record.value[..])),
+        }
+    }
+}
+
+/// As where a name has a place of fixed width in a log.
+#[derive(Debug)]
+pub(crate) struct LongKeysAreNotWritten;
+
+impl Twist for LongKeysAreNotWritten {
+    fn persist(&self, contents: &mut Contents, place: &str, _: Call) {
+        if place.len() < 512 {
+            remember(contents, place);
+        }
     }
 }

@@ -1,8 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use larder_core::{
-    Bytes, Capabilities, Condition, DeleteOptions, Entry, Error, ErrorKind, GetOptions, Result,
-    SetItem, SetOptions, SetOutcome, Store, async_trait,
+    Bytes, Capabilities, Condition, Cursor, DeleteOptions, Entry, Error, ErrorKind, Expiry,
+    GetOptions, ListPage, Result, SetItem, SetOptions, SetOutcome, Store, async_trait,
 };
 
 use crate::shelf::{Record, Twist, everything};
@@ -291,5 +291,105 @@ impl Tamper for IgnoresRenewals {
         let mut plain = options;
         plain.renew_for = None;
         at.inner.get_opts(key, plain).await
+    }
+}
+
+/// Whether a call failed for want of a server.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Unknown)
+}
+
+#[derive(Debug)]
+pub(crate) struct UnreachableIsEmpty;
+
+#[async_trait]
+impl Tamper for UnreachableIsEmpty {
+    async fn list_page(
+        &self,
+        at: &At,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        match at.inner.list_page(prefix, cursor, limit).await {
+            Err(error) if is_lost(&error) => Ok(ListPage::new(Vec::new(), None)),
+            page => page,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct UnreachableIsCleared;
+
+#[async_trait]
+impl Tamper for UnreachableIsCleared {
+    async fn delete_all(&self, at: &At) -> Result<()> {
+        match at.inner.delete_all().await {
+            Err(error) if is_lost(&error) => Ok(()),
+            cleared => cleared,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct DamagedIsReplacedIfAbsent;
+
+#[async_trait]
+impl Tamper for DamagedIsReplacedIfAbsent {
+    async fn set_opts(
+        &self,
+        at: &At,
+        key: &str,
+        value: Bytes,
+        mut options: SetOptions,
+    ) -> Result<SetOutcome> {
+        if options.condition == Condition::Absent {
+            let found = at.inner.get_opts(key, GetOptions::default()).await;
+            if found.is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
+                options.condition = Condition::Any;
+            }
+        }
+        at.inner.set_opts(key, value, options).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct DamagedIsMissingForRenewal;
+
+#[async_trait]
+impl Tamper for DamagedIsMissingForRenewal {
+    async fn update_expiry(&self, at: &At, key: &str, expiry: Expiry) -> Result<bool> {
+        match at.inner.update_expiry(key, expiry).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            live => live,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchesSwallowAFullDisk;
+
+#[async_trait]
+impl Tamper for BatchesSwallowAFullDisk {
+    async fn set_many(&self, at: &At, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
+        let outcomes = at.inner.set_many(items).await?.into_iter();
+        let swallowed = |outcome: Result<SetOutcome>| match outcome {
+            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(SetOutcome::Applied),
+            outcome => outcome,
+        };
+        Ok(outcomes.map(swallowed).collect())
+    }
+}
+
+/// The error is made where the key is no longer known.
+#[derive(Debug)]
+pub(crate) struct DeletionErrorsNameNoKey;
+
+#[async_trait]
+impl Tamper for DeletionErrorsNameNoKey {
+    async fn delete_opts(&self, at: &At, key: &str, options: DeleteOptions) -> Result<bool> {
+        at.inner.delete_opts(key, options).await.map_err(|error| {
+            Error::new(error.kind(), "refused").with_operation("delete").with_backend("planted")
+        })
     }
 }

@@ -1,10 +1,14 @@
 use std::time::Duration;
 
 use larder_core::chrono::{DateTime, TimeDelta, Utc};
-use larder_core::{Bytes, Deadline, ExpiresIn, Expiry, Namespace, Resolved, Result};
+use larder_core::{
+    Bytes, Deadline, Entry, ExpiresIn, Expiry, GetOptions, Namespace, Resolved, Result, SetItem,
+    SetOutcome, Store, async_trait,
+};
 use std::sync::OnceLock;
 
 use crate::shelf::{Call, Contents, Record, Twist};
+use crate::tamper::{At, Tamper};
 
 /// `>` where `>=` belongs.
 #[derive(Debug)]
@@ -371,5 +375,83 @@ impl Twist for TicksOfTheProcess {
         let later = |deadline: Deadline| Deadline::at(deadline.to_datetime() + self.shift());
         record.deadline = record.deadline.map(later);
         Ok(record)
+    }
+}
+
+/// Seconds since 1970 in 31 bits.
+#[derive(Debug)]
+pub(crate) struct GoneBy2038;
+
+impl Twist for GoneBy2038 {
+    fn resolve(&self, expiry: Expiry, now: DateTime<Utc>) -> Resolved {
+        match expiry.resolve(now) {
+            Resolved::At(deadline)
+                if deadline != Deadline::MAX
+                    && deadline.to_datetime().timestamp() > i64::from(i32::MAX) =>
+            {
+                Resolved::Gone
+            }
+            other => other,
+        }
+    }
+}
+
+/// Half a second is nothing to a purge that runs each minute.
+#[derive(Debug)]
+pub(crate) struct PurgesTheDying;
+
+impl Twist for PurgesTheDying {
+    fn is_gone(&self, deadline: Deadline, now: DateTime<Utc>, call: Call) -> bool {
+        let ahead = if call == Call::Purge { 500 } else { 0 };
+        deadline.is_past(now + TimeDelta::milliseconds(ahead))
+    }
+}
+
+/// Only a plain set counts a life in fractions of a second.
+fn whole_seconds(expiry: Expiry) -> Expiry {
+    match expiry {
+        Expiry::After(life) if life > Duration::from_secs(1) => {
+            Expiry::After(Duration::from_secs(life.as_secs()))
+        }
+        other => other,
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchesLiveWholeSeconds;
+
+#[async_trait]
+impl Tamper for BatchesLiveWholeSeconds {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        for item in &mut items {
+            item.options.expiry = whole_seconds(item.options.expiry);
+        }
+        at.inner.set_many(items).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct UpdatesInWholeSeconds;
+
+#[async_trait]
+impl Tamper for UpdatesInWholeSeconds {
+    async fn update_expiry(&self, at: &At, key: &str, expiry: Expiry) -> Result<bool> {
+        at.inner.update_expiry(key, whole_seconds(expiry)).await
+    }
+}
+
+/// What was read before the renewal is given with it.
+#[derive(Debug)]
+pub(crate) struct RenewalGivesNoVersion;
+
+#[async_trait]
+impl Tamper for RenewalGivesNoVersion {
+    async fn get_opts(&self, at: &At, key: &str, mut options: GetOptions) -> Result<Option<Entry>> {
+        options.version &= options.renew_for.is_none();
+        at.inner.get_opts(key, options).await
     }
 }

@@ -1,6 +1,10 @@
-use larder_core::{Capabilities, Error, ErrorKind, Namespace, Result};
+use larder_core::{
+    Bytes, Capabilities, DeleteManyOutcome, Error, ErrorKind, Expiry, Namespace, Result, Store,
+    async_trait,
+};
 
 use crate::shelf::{Twist, prefix_of};
+use crate::tamper::{At, Tamper};
 
 /// Puts another key in the place of the one that is given.
 macro_rules! takes_for_another {
@@ -45,6 +49,9 @@ takes_for_another! {
     } else {
         key.to_owned()
     };
+    ComposesSyllables |key| key.replace("\u{1112}\u{1161}\u{11ab}", "한");
+    FoldsTheKelvinSign |key| key.replace('\u{212a}', "k");
+    DecodesLetters |key| key.replace("%41", "A");
     Backslashes |key| key.replace('\\', "/");
     CollapsesSlashes |key| key.replace("//", "/");
 }
@@ -123,5 +130,44 @@ impl Twist for TooLongIsInternal {
         capabilities
             .check_key(key)
             .map_err(|_| Error::new(ErrorKind::Internal, "the file name is too long"))
+    }
+}
+
+/// The calls that go another way than a plain get or set see names as a line of text.
+fn line(key: &str) -> String {
+    key.trim_end().to_owned()
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchesReadLines;
+
+#[async_trait]
+impl Tamper for BatchesReadLines {
+    async fn get_many(&self, at: &At, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
+        let lines: Vec<String> = keys.iter().map(|key| line(key)).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        at.inner.get_many(&lines).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchesDeleteLines;
+
+#[async_trait]
+impl Tamper for BatchesDeleteLines {
+    async fn delete_many(&self, at: &At, keys: &[&str]) -> Result<DeleteManyOutcome> {
+        let lines: Vec<String> = keys.iter().map(|key| line(key)).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        at.inner.delete_many(&lines).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct UpdatesLines;
+
+#[async_trait]
+impl Tamper for UpdatesLines {
+    async fn update_expiry(&self, at: &At, key: &str, expiry: Expiry) -> Result<bool> {
+        at.inner.update_expiry(&line(key), expiry).await
     }
 }

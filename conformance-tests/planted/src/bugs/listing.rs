@@ -388,3 +388,50 @@ impl Tamper for ListsWhatIsOlder {
         Ok(page)
     }
 }
+
+/// A prefix with a slash in it is a folder.
+#[derive(Debug)]
+pub(crate) struct PrefixIsAFolder;
+
+impl Twist for PrefixIsAFolder {
+    fn begins_with(&self, key: &str, prefix: &str) -> bool {
+        let ends =
+            key.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        key.starts_with(prefix) && (ends || !prefix.contains('/') || prefix.ends_with('/'))
+    }
+}
+
+/// A listing goes on from the place of the key that it ended with, or, where that is gone, begins anew.
+#[derive(Debug)]
+pub(crate) struct CursorNeedsItsKey;
+
+impl Twist for CursorNeedsItsKey {
+    fn page(
+        &self,
+        scanned: &[Scanned],
+        after: Option<&str>,
+        limit: usize,
+    ) -> (Vec<String>, Option<String>) {
+        let after = after.filter(|after| scanned.iter().any(|one| one.name == *after));
+        Honest.page(scanned, after, limit)
+    }
+}
+
+/// A cursor whose key has expired ends the listing.
+#[derive(Debug)]
+pub(crate) struct CursorDiesWithItsKey;
+
+impl Twist for CursorDiesWithItsKey {
+    fn page(
+        &self,
+        scanned: &[Scanned],
+        after: Option<&str>,
+        limit: usize,
+    ) -> (Vec<String>, Option<String>) {
+        let dead = |one: &Scanned| !one.live && Some(&*one.name) == after;
+        if scanned.iter().any(dead) {
+            return (Vec::new(), None);
+        }
+        Honest.page(scanned, after, limit)
+    }
+}

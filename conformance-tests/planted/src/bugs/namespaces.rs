@@ -312,3 +312,19 @@ impl Twist for ChildForgetsTheClock {
         Arc::new(SystemClock)
     }
 }
+
+/// A thousand keys are read and deleted, and that is it.
+#[derive(Debug)]
+pub(crate) struct ClearsOnePage;
+
+#[async_trait]
+impl Tamper for ClearsOnePage {
+    async fn delete_all(&self, at: &At) -> Result<()> {
+        let page = at.inner.list_page("", None, 1_000).await?;
+        if page.next.is_none() {
+            return at.inner.delete_all().await;
+        }
+        let keys: Vec<&str> = page.keys.iter().map(String::as_str).collect();
+        at.inner.delete_many(&keys).await.map(drop)
+    }
+}

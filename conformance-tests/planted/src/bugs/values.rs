@@ -1,8 +1,9 @@
 use std::sync::{Mutex, PoisonError};
 
-use larder_core::{Bytes, StorageObject};
+use larder_core::{Bytes, Result, SetItem, SetOutcome, StorageObject, Store, async_trait};
 
 use crate::shelf::Twist;
+use crate::tamper::{At, Tamper};
 
 #[derive(Debug)]
 pub(crate) struct EmptyIsMissing;
@@ -92,5 +93,53 @@ impl Twist for KeepsTheWholeBuffer {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(value.clone());
         }
         value
+    }
+}
+
+/// A batch goes another way than a set.
+#[derive(Debug)]
+pub(crate) struct BatchesLeaveOutTheEmpty;
+
+#[async_trait]
+impl Tamper for BatchesLeaveOutTheEmpty {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        let count = items.len();
+        items.retain(|item| !item.value.is_empty());
+        let mut outcomes = at.inner.set_many(items).await?;
+        outcomes.resize_with(count, || Ok(SetOutcome::Applied));
+        Ok(outcomes)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchesReadTheEmptyAsMissing;
+
+#[async_trait]
+impl Tamper for BatchesReadTheEmptyAsMissing {
+    async fn get_many(&self, at: &At, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
+        let values = at.inner.get_many(keys).await?.into_iter();
+        let full = |value: Option<Bytes>| value.filter(|value| !value.is_empty());
+        Ok(values.map(|value| value.map(full)).collect())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchesCutLargeValues;
+
+#[async_trait]
+impl Tamper for BatchesCutLargeValues {
+    async fn set_many(
+        &self,
+        at: &At,
+        mut items: Vec<SetItem<'_>>,
+    ) -> Result<Vec<Result<SetOutcome>>> {
+        for item in &mut items {
+            item.value.truncate(65_536);
+        }
+        at.inner.set_many(items).await
     }
 }

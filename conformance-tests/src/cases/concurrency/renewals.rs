@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use larder_core::{ExpiresIn, Expiry, GetOptions, Store, StoreExt};
+use larder_core::{ExpiresIn, Expiry, GetOptions, SetItem, SetOptions, Store, StoreExt};
 
 use super::race;
 use crate::trial::{LONG, Trial};
@@ -70,6 +70,11 @@ pub(in crate::cases) async fn keeping_the_expiry_keeps_the_last_one(t: &Trial) -
             async move {
                 match caller {
                     0 => store.set("k", "eternal").await.map(drop),
+                    1 => {
+                        let keep = SetOptions::default().with_expiry(Expiry::Keep);
+                        let item = SetItem::new("k", "kept").with_options(keep);
+                        store.set_many(vec![item]).await?.remove(0).map(drop)
+                    }
                     _ => store.set("k", "kept").keep_ttl().await.map(drop),
                 }
             }

@@ -1,4 +1,4 @@
-use larder_core::{Store, StoreExt};
+use larder_core::{Condition, SetItem, SetOptions, Store, StoreExt};
 
 use super::super::conditions::version;
 use super::race;
@@ -26,7 +26,13 @@ pub(in crate::cases) async fn one_creator_wins(t: &Trial) -> Verdict {
             let (store, key) = (t.store(), key.clone());
             async move {
                 let value = format!("caller {caller}");
-                Ok(store.set(&key, value).if_absent().await?.is_applied())
+                if caller % 2 == 0 {
+                    return Ok(store.set(&key, value).if_absent().await?.is_applied());
+                }
+                let absent = SetOptions::default().with_condition(Condition::Absent);
+                let item = SetItem::new(&key, value).with_options(absent);
+                let outcome = store.set_many(vec![item]).await?.remove(0)?;
+                Ok(outcome.is_applied())
             }
         })
         .await?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use larder_core::chrono::{DateTime, TimeDelta, Utc};
 use larder_core::{
-    Capabilities, Condition, Deadline, DeleteOptions, ExpiresIn, Expiry, GetOptions, Store,
-    StoreExt, Version,
+    Capabilities, Condition, Deadline, DeleteOptions, ExpiresIn, Expiry, GetOptions, SetItem,
+    SetOptions, Store, StoreExt, Version,
 };
 use tokio::time::Instant;
 
@@ -185,6 +185,16 @@ pub(super) async fn fractions_round_up_and_never_down(t: &Trial) -> Verdict {
             t.advance(ttl.saturating_sub(NANOSECOND)).await;
             expect_value(&store, "k", b"v").await?;
             t.advance(granule + NANOSECOND).await;
+            expect_missing(&store, "k").await?;
+            // A batch has no arithmetic of its own.
+            t.align().await;
+            let item = SetItem::new("k", "w").with_options(SetOptions::default().with_expiry(ttl));
+            for outcome in store.set_many(vec![item]).await? {
+                outcome?;
+            }
+            t.advance(ttl.saturating_sub(NANOSECOND)).await;
+            expect_value(&store, "k", b"w").await?;
+            t.advance(granule + NANOSECOND).await;
             expect_missing(&store, "k").await
         };
         t.collect(verdict.await)?;
@@ -206,13 +216,32 @@ pub(super) async fn short_lives_are_not_cut_shorter(t: &Trial) -> Verdict {
 
 pub(super) async fn days_count_as_well_as_seconds(t: &Trial) -> Verdict {
     let store = t.store();
-    for ttl in [2 * DAY, 14 * DAY, 14 * DAY + Duration::from_secs(1), 50 * DAY, 3_650 * DAY] {
+    let years = |count: u32| 366 * count * DAY;
+    let lives = [
+        2 * DAY,
+        14 * DAY,
+        14 * DAY + Duration::from_secs(1),
+        50 * DAY,
+        3_650 * DAY,
+        // Past what 31 and 32 bits of seconds and 64 bits of nanoseconds since 1970 can tell.
+        years(20),
+        years(100),
+        years(300),
+        years(5_000),
+    ];
+    for ttl in lives {
         t.part();
         let verdict = async {
             store.set("k", "v").ttl(ttl).await?;
             expect_about(t, &store, "k", ttl).await?;
             store.set("k", "v").expiry(TimeDelta::from_std(ttl).unwrap_or_default()).await?;
             expect_about(t, &store, "k", ttl).await?;
+            let options = SetOptions::default().with_expiry(ttl);
+            let item = SetItem::new("batched", "v").with_options(options);
+            for outcome in store.set_many(vec![item]).await? {
+                outcome?;
+            }
+            expect_about(t, &store, "batched", ttl).await?;
             expect_value(&store, "k", b"v").await
         };
         t.collect(verdict.await)?;

@@ -192,6 +192,15 @@ pub(in crate::cases) async fn update_expiry_changes_only_the_expiry(t: &Trial) -
     live(store.update_expiry("k", Expiry::Keep).await?)?;
     expect_expires_in(&store, "k", ExpiresIn::Never).await?;
     expect_value(&store, "k", b"v").await?;
+    if t.exact_time() {
+        // To the granule, whichever way it is told.
+        let exact = t.capabilities().round_up(t.tick() + Duration::from_millis(700));
+        live(store.update_expiry("k", Expiry::After(exact)).await?)?;
+        expect_about(t, &store, "k", exact).await?;
+        let moment = t.now() + TimeDelta::from_std(exact).unwrap_or_default();
+        live(store.update_expiry("k", Expiry::At(moment)).await?)?;
+        expect_about(t, &store, "k", exact).await?;
+    }
     let ttl = t.tick() * 2;
     let since = Instant::now();
     live(store.update_expiry("k", Expiry::After(ttl)).await?)?;

@@ -179,6 +179,36 @@ pub(super) async fn expired_keys_are_hidden(t: &Trial) -> Verdict {
     expect_listed(&all_keys(&store, "dead", 100).await?, [])
 }
 
+pub(super) async fn keys_that_die_meanwhile_end_nothing(t: &Trial) -> Verdict {
+    let store = t.store();
+    for limit in [1, 3, 8] {
+        t.part();
+        let ttl = t.tick();
+        let staying = numbered(24);
+        fill(&store, &staying).await?;
+        // A page may end with any of them; half of them die before the next one.
+        for key in &staying {
+            store.set(&format!("{key} and a half"), "v").ttl(ttl).await?;
+        }
+        let first = page(&store, "", None, limit).await?;
+        t.outlive(ttl).await;
+        let mut listed = first.keys;
+        listed.extend(rest(&store, first.next, limit).await?);
+        let missing: Vec<&String> = staying.iter().filter(|key| !listed.contains(key)).collect();
+        let verdict = if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Stop::fail(format!(
+                "with pages of {limit}, and keys that die after the first one, the listing leaves \
+                 out {missing:?}, which were there throughout"
+            )))
+        };
+        t.collect(verdict)?;
+        store.delete_all().await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_listing_stays_in_its_namespace(t: &Trial) -> Verdict {
     let tree = t.tree()?;
     let paths: [&[&str]; 6] = [&[], &["a"], &["a", "b"], &["ab"], &["a:b"], &["a/b"]];
@@ -324,7 +354,28 @@ pub(super) async fn pages_come_in_byte_order(t: &Trial) -> Verdict {
         }
         expect_listed(&listed, keys.iter().map(String::as_str))?;
     }
-    Ok(())
+    // Nor does a page go back when the key that the last one ended with has gone.
+    let (mut last, mut cursor): (Option<String>, _) = (None, None);
+    for _ in 0..MOST_PAGES {
+        let page = page(&store, "", cursor.as_ref(), 4).await?;
+        if let (Some(last), Some(first)) = (&last, page.keys.first()) {
+            ensure!(
+                last < first,
+                "the page after {}, which was deleted meanwhile, begins with {}",
+                show_key(last),
+                show_key(first)
+            );
+        }
+        if let Some(key) = page.keys.last() {
+            store.delete(key).await?;
+            last = Some(key.clone());
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+    Err(Stop::fail("a listing does not end while what it gave is deleted"))
 }
 
 pub(super) async fn a_page_of_no_keys_cannot_be_asked_for(t: &Trial) -> Verdict {

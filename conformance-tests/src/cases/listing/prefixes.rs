@@ -10,7 +10,10 @@ use crate::verdict::{Stop, Verdict, ensure, expect_missing, expect_value};
 pub(in crate::cases) async fn a_prefix_is_compared_byte_by_byte(t: &Trial) -> Verdict {
     let store = t.store();
     let mut keys: BTreeSet<String> = hostile::keys().into_iter().map(str::to_owned).collect();
-    for key in ["a", "aa", "ab", "aab", "b", "a/x", "a/y", "a:x", "éa", "é", "", "x*y", "xzy"] {
+    for key in [
+        "a", "aa", "ab", "aab", "b", "a/x", "a/y", "a:x", "éa", "é", "", "x*y", "xzy", "d/e",
+        "d/ef", "d/e/f",
+    ] {
         keys.insert(key.to_owned());
     }
     let all: Vec<String> = keys.iter().cloned().collect();
@@ -22,6 +25,8 @@ pub(in crate::cases) async fn a_prefix_is_compared_byte_by_byte(t: &Trial) -> Ve
         "aab",
         "aabb",
         "a/",
+        "d/e",
+        "d/e/",
         "a:",
         "é",
         "e",
