@@ -27,7 +27,7 @@ use crate::tree::Tree;
 
 /// The bytes of a chunk: twenty of them and their keys stay below sled's limit for a page.
 const CHUNK: usize = 6 * 1024;
-/// How many chunks are removed at once by the caller who has replaced a value.
+/// How many chunks are read one by one, and removed at once by the caller who has replaced a value.
 const FEW: u64 = 16;
 /// The chunk that holds the record's key.
 const OWNER: u32 = 0;
@@ -79,6 +79,9 @@ impl LargeValues {
     /// Reads a value; `None` when it is not there as a whole.
     pub(crate) fn read(&self, chunked: Chunked) -> Result<Option<Bytes>> {
         let Ok(last) = u32::try_from(chunked.chunks()) else { return Ok(None) };
+        if u64::from(last) <= FEW {
+            return self.read_one_by_one(chunked, last);
+        }
         // Room is made for no more than what is there.
         if last > 0 && !self.tree.contains(&entry(chunked.set, last))? {
             return Ok(None);
@@ -93,6 +96,18 @@ impl LargeValues {
             value.extend_from_slice(&chunk);
         }
         let whole = expected.is_empty() && value.len() as u64 == chunked.len;
+        Ok(whole.then(|| value.into()))
+    }
+
+    /// Finding each of a few chunks is quicker than walking from one to the next.
+    fn read_one_by_one(&self, chunked: Chunked, last: u32) -> Result<Option<Bytes>> {
+        let mut value = Vec::with_capacity(usize::try_from(chunked.len).unwrap_or(0));
+        for number in 1..=last {
+            let Some(chunk) = self.tree.get(&entry(chunked.set, number))? else { return Ok(None) };
+            value.extend_from_slice(&chunk);
+        }
+        let whole = value.len() as u64 == chunked.len
+            && !self.tree.contains(&entry(chunked.set, last + 1))?;
         Ok(whole.then(|| value.into()))
     }
 
