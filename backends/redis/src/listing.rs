@@ -15,7 +15,7 @@ use crate::store::RedisStore;
 /// The most keys that a SCAN is asked to look at: about a millisecond of the server's time.
 const COUNT: usize = 1000;
 /// How many keys a SCAN of the clearing script looks at, of which it does several.
-const CLEAR_COUNT: usize = 400;
+const CLEAR_COUNT: usize = 200;
 /// How many SCANs one page may take before it is handed out, full or not.
 const SCANS: usize = 32;
 
