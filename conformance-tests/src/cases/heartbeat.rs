@@ -205,15 +205,16 @@ pub(super) async fn many_keys_block_no_thread(t: &Trial) -> Verdict {
         let call = "delete_prefix among 2,000 keys";
         t.collect(expect_prompt!(limit, call, store.delete_prefix("none")))?;
     }
-    t.collect(expect_prompt!(limit, "flush of 2,000 keys", async {
-        fill(larder_core::Expiry::Never).await.ok();
-        store.flush().await
-    }))?;
-    let call = "delete_many of 2,000 keys";
-    t.collect(expect_prompt!(limit, call, async {
-        fill(larder_core::Expiry::Never).await.ok();
-        store.delete_many(&refs).await
-    }))?;
+    let flush = async || {
+        fill(larder_core::Expiry::Never).await?;
+        Verdict::Ok(store.flush().await?)
+    };
+    t.collect(expect_prompt!(limit, "flush of 2,000 keys", flush()))?;
+    let delete_many = async || {
+        fill(larder_core::Expiry::Never).await?;
+        Verdict::Ok(store.delete_many(&refs).await.map(drop)?)
+    };
+    t.collect(expect_prompt!(limit, "delete_many of 2,000 keys", delete_many()))?;
     if let Ok(tree) = t.tree()
         && tree.capabilities().list
     {
