@@ -52,8 +52,8 @@ impl FileStoreBuilder {
         self
     }
 
-    /// Sets how long a writer waits for its key's lock before it gives `Timeout`; 5 seconds by
-    /// default, and zero to try once.
+    /// Sets how long a writer, or a reader of an expired key, waits for the key's lock before it
+    /// gives `Timeout`; 5 seconds by default, and zero to try once.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self

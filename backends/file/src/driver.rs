@@ -379,7 +379,7 @@ pub(crate) fn version_of(data: &Bytes) -> Version {
 mod tests {
     use std::time::Duration;
 
-    use larder_core::{ExpiresIn, ManualClock, Store, StoreExt};
+    use larder_core::{ErrorKind, ExpiresIn, ManualClock, Store, StoreExt};
 
     use super::*;
     use crate::FileStore;
@@ -431,21 +431,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_nothing_can_be_locked_the_dead_are_dead() {
+    async fn a_reader_who_cannot_learn_in_time_whether_a_key_is_dead_is_told_so() {
         let folder = tempfile::tempdir().unwrap();
         let clock = ManualClock::new();
-        let store = FileStore::builder(folder.path())
-            .clock(clock.clone())
-            .lock_timeout(Duration::ZERO)
-            .build()
-            .await
-            .unwrap();
+        let builder = FileStore::builder(folder.path()).clock(clock.clone());
+        let store = builder.lock_timeout(Duration::ZERO).build().await.unwrap();
         store.set("k", "v").ttl(Duration::from_secs(1)).await.unwrap();
         clock.advance(Duration::from_secs(1));
         let (driver, node, _call) = store.parts();
         let stripe = Spot::new(&node.path, "k").stripe();
-        let _turn = driver.locks.try_turn(stripe).unwrap();
+        let turn = driver.locks.try_turn(stripe).unwrap();
+        assert_eq!(store.get("k").await.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(store.exists("k").await.unwrap_err().kind(), ErrorKind::Timeout);
+        drop(turn);
         assert_eq!(store.get("k").await.unwrap(), None);
-        assert!(!store.exists("k").await.unwrap());
     }
 }

@@ -31,9 +31,9 @@
 //! # Several processes
 //! Any number of processes, and of stores in one process, may use one root. Writers lock one of 256
 //! lock files in the root, chosen by the key. Readers lock nothing, but where they find that a key
-//! has expired: a renewal may be under way. A writer that waits longer than
-//! [`lock_timeout`](FileStoreBuilder::lock_timeout) gets `Timeout`; a reader takes the key for
-//! expired. The file system must honour `flock` among the processes that share it.
+//! has expired: a renewal may be under way. Whoever waits longer than
+//! [`lock_timeout`](FileStoreBuilder::lock_timeout) gets `Timeout`. The file system must honour
+//! `flock` among the processes that share it.
 //!
 //! # Runtime
 //! Calls need a tokio runtime with its time enabled. Waiting for a lock occupies no thread; whatever

@@ -119,8 +119,14 @@ impl FileStore {
         }));
         match read.await {
             Ok(read) => Ok(read?),
-            // Where nothing can be locked, as on a disk that cannot be written, nobody renews.
-            Err(_) => Ok(None),
+            // Whoever may not write here, or finds no room for the lock file that nobody has made yet,
+            // can only go by what there is to see.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::StorageFull) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 

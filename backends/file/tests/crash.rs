@@ -1,4 +1,4 @@
-//! Writers that are killed at any moment, and disks that are full.
+//! Writers that are killed at any moment, and disks that are full or cannot be written.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic, too")]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use larder_core::{Durability, ErrorKind, NamespacedStore, Store, StoreExt};
+use larder_core::{Durability, ErrorKind, ManualClock, NamespacedStore, Store, StoreExt};
 use larder_file::FileStore;
 
 const ROUNDS: u64 = 30;
@@ -144,27 +144,57 @@ async fn write_beyond_the_limit() {
     }
 }
 
+/// Runs a test in a process of its own that has `place` mounted as `mount` does it.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_keeps_the_old_value_and_no_litter() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=512k tmpfs \"$0\" && exec \"$@\"";
-    let place = folder.path().to_str().unwrap();
+fn mounted(mount: &str, place: &str, child: common::Child) {
     // In a mount namespace of its own, so that nothing is left to unmount: as root, or, where the
     // system lets anybody have one, as root of a user namespace.
     let ways: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "--map-root-user", "--mount"]];
     let way = ways.into_iter().find(|way| {
-        let words = [way, &["sh", "-c", "mount -t tmpfs tmpfs \"$0\"", place][..]].concat();
+        let words = [way, &["sh", "-c", mount, place][..]].concat();
         common::program(words[0]).args(&words[1..]).output().is_ok_and(|out| out.status.success())
     });
     let way = way.expect(
-        "a small file system cannot be mounted: run this test as root, or allow user namespaces \
+        "a file system cannot be mounted: run this test as root, or allow user namespaces \
          (sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0)",
     );
-    let words = [way, &["sh", "-c", script, place][..]].concat();
-    common::succeeds(
-        common::child_in("write_until_full", &folder.path().join("root")).through(&words),
-    );
+    let script = format!("{mount} && exec \"$@\"");
+    common::succeeds(child.through(&[way, &["sh", "-c", &script, place][..]].concat()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_keeps_the_old_value_and_no_litter() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = common::child_in("write_until_full", &folder.path().join("root"));
+    let place = folder.path().to_str().unwrap();
+    mounted("mount -t tmpfs -o size=512k tmpfs \"$0\"", place, child);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_a_disk_that_cannot_be_written_the_dead_are_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("root");
+    // A clock that is years behind: what it makes has long expired for everybody else.
+    let store = FileStore::builder(&root).clock(ManualClock::new()).build().await.unwrap();
+    store.set("dead", "v").ttl(Duration::from_secs(1)).await.unwrap();
+    store.set("live", "v").await.unwrap();
+    store.close().await.unwrap();
+    let place = folder.path().to_str().unwrap();
+    let mount = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"";
+    mounted(mount, place, common::child_in("read_what_cannot_be_written", &root));
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, started by another test"]
+async fn read_what_cannot_be_written() {
+    let store = FileStore::builder(common::root_of_child()).build().await.unwrap();
+    let error = store.set("dead", "new").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(store.get("dead").await.unwrap(), None);
+    assert!(!store.exists("dead").await.unwrap());
+    assert_eq!(store.get("live").await.unwrap().unwrap(), "v");
 }
 
 #[tokio::test]
