@@ -213,3 +213,41 @@ fn entry(live: Live, options: &GetOptions, now: DateTime<Utc>) -> Entry {
     }
     entry
 }
+
+#[cfg(test)]
+mod tests {
+    use larder_core::{ManualClock, Store, StoreExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_tells_that_a_key_is_dead_removes_it_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new();
+        let builder = SledStore::builder(directory.path()).clock(clock.clone());
+        let sled = builder.build().await.unwrap();
+        let store: &dyn Store = &sled;
+        let life = Duration::from_secs(1);
+        let more: Vec<String> = (0..200).map(|index| format!("other {index}")).collect();
+        let many: Vec<&str> = more.iter().map(String::as_str).chain(["k"]).collect();
+        let with_life = GetOptions::default().with_expires_in(true);
+        for value in ["small".to_owned(), "large".repeat(10_000)] {
+            for way in 0..7 {
+                store.set("k", &value).ttl(life).await.unwrap();
+                clock.advance(life);
+                let found = match way {
+                    0 => store.get("k").await.unwrap().is_some(),
+                    1 => store.get_opts("k", with_life.clone()).await.unwrap().is_some(),
+                    2 => store.get("k").renew_for(life).await.unwrap().is_some(),
+                    3 => store.exists("k").await.unwrap(),
+                    4 => store.expires_in("k").await.unwrap() != ExpiresIn::Missing,
+                    5 => store.get_many(&["k"]).await.unwrap().remove(0).unwrap().is_some(),
+                    _ => store.get_many(&many).await.unwrap().pop().unwrap().unwrap().is_some(),
+                };
+                let left = sled.shared.run(|records| Ok(records.tree.range(&[], None).count()));
+                assert!(!found && left.unwrap() == 0, "{way}");
+            }
+        }
+        store.close().await.unwrap();
+    }
+}
