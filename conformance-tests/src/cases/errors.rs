@@ -323,6 +323,15 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
             let Err(error) = answer else {
                 return Err(Stop::fail(format!("{call} without a server gave Ok")));
             };
+            ensure!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Unknown
+                ),
+                "{call} without a server gave the error `{}`: {}",
+                error.kind(),
+                show_error(&error)
+            );
             all_retryable &= error.is_retryable();
         }
         Ok(all_retryable)

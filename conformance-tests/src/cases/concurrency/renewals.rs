@@ -73,7 +73,8 @@ pub(in crate::cases) async fn keeping_the_expiry_keeps_the_last_one(t: &Trial) -
                     1 => {
                         let keep = SetOptions::default().with_expiry(Expiry::Keep);
                         let item = SetItem::new("k", "kept").with_options(keep);
-                        store.set_many(vec![item]).await?.remove(0).map(drop)
+                        let outcomes = store.set_many(vec![item]).await?;
+                        outcomes.into_iter().try_for_each(|outcome| outcome.map(drop))
                     }
                     _ => store.set("k", "kept").keep_ttl().await.map(drop),
                 }

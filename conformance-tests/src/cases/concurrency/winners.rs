@@ -1,4 +1,4 @@
-use larder_core::{Condition, SetItem, SetOptions, Store, StoreExt};
+use larder_core::{Condition, Result, SetItem, SetOptions, SetOutcome, Store, StoreExt};
 
 use super::super::conditions::version;
 use super::race;
@@ -31,8 +31,9 @@ pub(in crate::cases) async fn one_creator_wins(t: &Trial) -> Verdict {
                 }
                 let absent = SetOptions::default().with_condition(Condition::Absent);
                 let item = SetItem::new(&key, value).with_options(absent);
-                let outcome = store.set_many(vec![item]).await?.remove(0)?;
-                Ok(outcome.is_applied())
+                let outcomes: Result<Vec<SetOutcome>> =
+                    store.set_many(vec![item]).await?.into_iter().collect();
+                Ok(outcomes?.into_iter().any(SetOutcome::is_applied))
             }
         })
         .await?;
