@@ -177,8 +177,8 @@ macro_rules! __cache_bugs {
     a_deadline_ends_the_load Memory
         "A waiter's deadline ends the load for everybody."
         => "loads::waiters_have_deadlines_of_their_own" {
-        "waiter.rs": "unwrap_or(Err(CacheError::TimedOut))"
-            => "unwrap_or_else(|_| {\n                    if BUG {\n                        self.flight.abort();\n                    }\n                    Err(CacheError::TimedOut)\n                })";
+        "waiter.rs": "timeout(at_most, self).await.unwrap_or(Err(CacheError::TimedOut)),"
+            => "{\n                let flight = Arc::clone(self.flight());\n                timeout(at_most, self).await.unwrap_or_else(|_| {\n                    if BUG {\n                        flight.abort();\n                    }\n                    Err(CacheError::TimedOut)\n                })\n            }";
     }
     a_zombie_is_never_ended Hanging
         "`max_load_time` ends nothing."

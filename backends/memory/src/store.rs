@@ -114,6 +114,15 @@ impl MemoryStore {
         self.0.context().key_error(operation, key, error)
     }
 
+    /// What a get does, without its future; the benchmarks tell from it what the future costs.
+    ///
+    /// # Errors
+    /// As [`get_opts`](Store::get_opts).
+    #[doc(hidden)]
+    pub fn get_in_place(&self, key: &str) -> Result<Option<Entry>> {
+        self.get_value(key, self.0.hash(key))
+    }
+
     #[inline]
     fn get_value(&self, key: &str, hash: u32) -> Result<Option<Entry>> {
         self.check("get", key)?;

@@ -55,6 +55,8 @@ pub struct Entry {
     pub figures: Spread,
     /// How many times as good the first contender was, turn by turn; none for itself.
     pub ratio: Option<Spread>,
+    /// By how much the first contender's figure was larger, turn by turn; none for itself.
+    pub more: Option<Spread>,
 }
 
 /// What is aimed at.
@@ -70,7 +72,7 @@ pub enum Target {
     },
     /// The first contender's figure is to be at most this.
     AtMost(f64),
-    /// The first contender's figure is to be at most so much above another's.
+    /// The first contender's figure is to be at most so much above another's, turn by turn.
     Above {
         /// The other's name.
         than: String,
@@ -180,10 +182,13 @@ impl<'a> Race<'a> {
         let first = samples[0].clone();
         let entries = self.contenders.into_iter().zip(samples).enumerate();
         let entries = entries.map(|(index, ((name, ours, _), samples))| {
-            let ratios = first.iter().zip(&samples);
-            let ratios = ratios.map(|(ours, theirs)| self.unit.ratio(*ours, *theirs)).collect();
-            let ratio = (index > 0).then(|| Spread::of(ratios));
-            Entry { name, ours, figures: Spread::of(samples), ratio }
+            let turns = || first.iter().zip(&samples);
+            let against = |compare: &dyn Fn((&f64, &f64)) -> f64| {
+                (index > 0).then(|| Spread::of(turns().map(compare).collect()))
+            };
+            let ratio = against(&|(ours, theirs)| self.unit.ratio(*ours, *theirs));
+            let more = against(&|(ours, theirs)| ours - theirs);
+            Entry { name, ours, figures: Spread::of(samples), ratio, more }
         });
         let row = Row {
             work: self.work,
@@ -222,7 +227,8 @@ mod tests {
         };
         let speed = race(Unit::PerSecond).await;
         assert_eq!(speed.entries[1].ratio.map(|ratio| ratio.median), Some(2.0));
-        assert!(speed.entries[0].ratio.is_none());
+        assert_eq!(speed.entries[1].more.map(|more| more.median), Some(1.0));
+        assert!(speed.entries[0].ratio.is_none() && speed.entries[0].more.is_none());
         let took = race(Unit::Nanoseconds).await;
         assert_eq!(took.entries[1].ratio.map(|ratio| ratio.median), Some(0.5));
     }

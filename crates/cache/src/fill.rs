@@ -167,8 +167,7 @@ impl<V: Send + 'static> Cache<V> {
                 (Err(CacheError::Load(_)), Some(stale)) => return Ok(self.serve_stale(stale)),
                 (Err(error), _) => return Err(error.into()),
             };
-            let envelope = Envelope::decode(bytes).map_err(CacheError::from);
-            match envelope.and_then(|envelope| self.decode(envelope)) {
+            match self.loaded(bytes) {
                 Ok(value) => return Ok(value),
                 // Someone else's flight, for another type: look again, and load with our own.
                 Err(error) if loader.is_none() || attempts == ATTEMPTS => return Err(error.into()),

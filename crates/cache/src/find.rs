@@ -87,6 +87,14 @@ impl<V: 'static> Cache<V> {
         checked.inspect_err(|error| self.count_undecodable(error)).ok()
     }
 
+    /// The value in the envelope that a load has ended with, whatever is left of its life.
+    pub(crate) fn loaded(&self, mut envelope: Bytes) -> CacheResult<V> {
+        if Envelope::skip_plain_head(&mut envelope, self.0.tag).is_some() {
+            return self.decode_payload(envelope);
+        }
+        self.decode(Envelope::decode(envelope)?)
+    }
+
     pub(crate) fn decode(&self, envelope: Envelope) -> CacheResult<V> {
         match envelope.check_tag(self.0.tag) {
             Ok(()) => self.decode_payload(envelope.payload),

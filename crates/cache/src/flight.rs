@@ -1,16 +1,17 @@
 //! One load, or one pending value, and those who wait for it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 
 use larder_core::{BoxFuture, Bytes, Namespace};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::slot::lock;
+use crate::wakers::Wakers;
 use crate::{CacheError, CacheResult};
 
 /// How a flight ended.
@@ -37,7 +38,7 @@ pub(crate) struct Flight {
     loaded: AtomicBool,
     waiters: AtomicUsize,
     outcome: OnceLock<Outcome>,
-    done: Notify,
+    waiting: Mutex<Wakers>,
     task: OnceLock<AbortHandle>,
 }
 
@@ -51,7 +52,7 @@ impl Flight {
             loaded: AtomicBool::new(false),
             waiters: AtomicUsize::new(0),
             outcome: OnceLock::new(),
-            done: Notify::new(),
+            waiting: Mutex::default(),
             task: OnceLock::new(),
         }
     }
@@ -109,7 +110,8 @@ impl Flight {
     /// Tells everyone who waits; false when they were told already.
     pub(crate) fn resolve(&self, outcome: Outcome) -> bool {
         let first = self.outcome.set(outcome).is_ok();
-        self.done.notify_waiters();
+        let waiting = lock(&self.waiting).take();
+        waiting.for_each(Waker::wake);
         first
     }
 
@@ -138,20 +140,50 @@ impl Flight {
     }
 
     /// Completes when the flight has ended.
-    pub(crate) async fn ended(&self) {
-        self.outcome().await;
+    pub(crate) fn outcome(self: &Arc<Self>) -> Landing {
+        Landing { flight: Arc::clone(self), place: None }
     }
+}
 
-    pub(crate) async fn outcome(&self) -> Outcome {
-        let mut notified = pin!(self.done.notified());
-        loop {
-            // Registered before the look, so that no end is missed.
-            notified.as_mut().enable();
-            if let Some(outcome) = self.outcome.get() {
-                return outcome.clone();
-            }
-            notified.as_mut().await;
-            notified.set(self.done.notified());
+/// Waits for the outcome of a flight.
+#[derive(Debug)]
+#[must_use = "a future does nothing unless awaited"]
+pub(crate) struct Landing {
+    flight: Arc<Flight>,
+    /// Where the flight keeps this one's waker.
+    place: Option<u32>,
+}
+
+impl Landing {
+    pub(crate) fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+}
+
+impl Future for Landing {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let Self { flight, place } = &mut *self;
+        if let Some(outcome) = flight.outcome.get() {
+            return Poll::Ready(outcome.clone());
+        }
+        let mut waiting = lock(&flight.waiting);
+        // Looked at again under the lock that whoever sets it takes next, so that no end is missed.
+        if let Some(outcome) = flight.outcome.get() {
+            return Poll::Ready(outcome.clone());
+        }
+        waiting.keep(place, context.waker());
+        Poll::Pending
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(place) = self.place
+            && !self.flight.is_done()
+        {
+            lock(&self.flight.waiting).forget(place);
         }
     }
 }

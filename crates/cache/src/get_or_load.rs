@@ -7,27 +7,32 @@ use std::task::{Context, Poll, ready};
 
 use larder_core::BoxFuture;
 
-use crate::envelope::Envelope;
 use crate::read::Fetched;
 use crate::reading::Reading;
 use crate::route::Route;
 use crate::stale::Found;
 use crate::waiter::Waiter;
-use crate::{Cache, CacheError, CacheResult, LoadError, Loaded, hash};
+use crate::{Cache, CacheResult, LoadError, Loaded, hash};
 
 type Find<V> = fn(&Cache<V>, &Route, &str, Fetched) -> CacheResult<Found<V>>;
 
-/// The quick way through a loading call: a hit, of a store that answers at once, is all that it
-/// handles itself.
+/// The quick way through a loading call: a hit, of a store that answers at once, and joining
+/// another's load are all that it handles itself.
 #[must_use = "a future does nothing unless awaited"]
 pub(crate) struct GetOrLoad<'a, V, F, E> {
-    cache: &'a Cache<V>,
-    key: &'a str,
-    loader: Option<F>,
+    reading: Reading<'a, V, Find<V>>,
     /// What [`Table::fills`](crate::slot::Table::fills) gave before the store was asked.
     fills: Option<u64>,
-    reading: Reading<'a, V, Find<V>>,
-    loading: Option<BoxFuture<'a, Result<V, LoadError<E>>>>,
+    loader: Option<F>,
+    loading: Option<Loading<'a, V, E>>,
+}
+
+/// What follows where the value is not there.
+enum Loading<'a, V, E> {
+    /// Another's load, for as long as it takes.
+    Joined(Waiter),
+    /// Everything else.
+    Own(BoxFuture<'a, Result<V, LoadError<E>>>),
 }
 
 // Nothing in it is ever pinned.
@@ -40,14 +45,33 @@ impl<V: Send + 'static> Cache<V> {
     }
 }
 
-impl<V: 'static> Cache<V> {
-    async fn wait_for_load<E>(&self, waiter: Waiter) -> Result<V, LoadError<E>>
-    where
-        E: Send + Sync + 'static,
-    {
-        let bytes = waiter.wait(self.0.wait).await?;
-        let envelope = Envelope::decode(bytes).map_err(CacheError::from)?;
-        Ok(self.decode(envelope)?)
+impl<'a, V: Send + 'static, E: Send + Sync + 'static> Loading<'a, V, E> {
+    /// Joins the load of a key, if there is one that has to be waited for.
+    #[cold]
+    fn join(cache: &'a Cache<V>, key: &str, hash: u64) -> CacheResult<Option<Self>> {
+        let route = cache.route()?;
+        let waiter = cache.inner().join_load(&route, key, hash, cache.0.tag)?;
+        Ok(waiter.map(|waiter| match cache.0.wait {
+            None => Self::Joined(waiter),
+            at_most => Self::Own(Box::pin(async move {
+                let bytes = waiter.wait(at_most).await?;
+                Ok(cache.loaded(bytes)?)
+            })),
+        }))
+    }
+
+    fn poll(
+        &mut self,
+        cache: &Cache<V>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<V, LoadError<E>>> {
+        match self {
+            Self::Joined(waiter) => {
+                let loaded = ready!(Pin::new(waiter).poll(context));
+                Poll::Ready(loaded.and_then(|bytes| cache.loaded(bytes)).map_err(LoadError::from))
+            }
+            Self::Own(future) => future.as_mut().poll(context),
+        }
     }
 }
 
@@ -55,7 +79,7 @@ impl<'a, V: Send + 'static, F, E> GetOrLoad<'a, V, F, E> {
     #[inline]
     pub(crate) fn new(cache: &'a Cache<V>, key: &'a str, loader: F) -> Self {
         let reading = cache.look(key);
-        Self { cache, key, loader: Some(loader), fills: None, reading, loading: None }
+        Self { reading, fills: None, loader: Some(loader), loading: None }
     }
 }
 
@@ -72,20 +96,18 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let (cache, key) = (this.reading.cache, this.reading.key);
         if let Some(loading) = &mut this.loading {
-            return loading.as_mut().poll(context);
+            return loading.poll(cache, context);
         }
-        let (cache, key) = (this.cache, this.key);
         let fills = if let Some(fills) = this.fills {
             fills
         } else {
             let hash = hash::of_key(key);
-            if cache.inner().table.is_busy(hash) {
-                let route = cache.route()?;
-                if let Some(waiter) = cache.inner().join_load(&route, key, cache.0.tag)? {
-                    let loading = Box::pin(cache.wait_for_load(waiter));
-                    return this.loading.insert(loading).as_mut().poll(context);
-                }
+            if cache.inner().table.is_busy(hash)
+                && let Some(joined) = Loading::join(cache, key, hash)?
+            {
+                return this.loading.insert(joined).poll(cache, context);
             }
             *this.fills.insert(cache.inner().table.fills(hash))
         };
@@ -95,8 +117,8 @@ where
         }
         // There is one until here.
         let Some(loader) = this.loader.take() else { return Poll::Pending };
-        let loading = Box::pin(cache.load_missing(key, loader, fills, found));
-        this.loading.insert(loading).as_mut().poll(context)
+        let loading = Loading::Own(Box::pin(cache.load_missing(key, loader, fills, found)));
+        this.loading.insert(loading).poll(cache, context)
     }
 }
 

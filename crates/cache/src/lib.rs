@@ -58,6 +58,7 @@ mod striped;
 mod trace;
 mod view;
 mod waiter;
+mod wakers;
 mod watch;
 mod write;
 

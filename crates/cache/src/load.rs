@@ -116,13 +116,14 @@ impl Inner {
         &self,
         route: &Route,
         key: &str,
+        key_hash: u64,
         tag: u64,
     ) -> CacheResult<Option<Waiter>> {
         // Where processes load for each other, the store may have the value first.
         if self.coordination.is_some() {
             return Ok(None);
         }
-        let Some(waiter) = self.table.loading(route, key, tag) else { return Ok(None) };
+        let Some(waiter) = self.table.loading(route, key, key_hash, tag) else { return Ok(None) };
         if Chain::holds(self.id, &route.scope, key) {
             return Err(CacheError::Reentrant);
         }

@@ -234,7 +234,7 @@ impl<V: 'static> PendingValue<V> {
             return Err(CacheError::Reentrant);
         }
         let bytes = self.waiter.wait(self.cache.0.wait).await?;
-        Ok(Envelope::decode(bytes).ok().and_then(|envelope| self.cache.decode(envelope).ok()))
+        Ok(self.cache.loaded(bytes).ok())
     }
 }
 
@@ -305,7 +305,7 @@ impl<V: 'static> PendingGuard<V> {
         // Without a runtime there is no deadline either, and the promise is given up at once.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let _ = tokio::time::timeout(at_most, promise.flight.ended()).await;
+                let _ = tokio::time::timeout(at_most, promise.flight.outcome()).await;
                 drop(promise);
             });
         }

@@ -13,10 +13,11 @@ use crate::{Cache, CacheResult};
 // before it knows that there is one.
 #[must_use = "a future does nothing unless awaited"]
 pub(crate) struct Reading<'a, V, F> {
-    cache: &'a Cache<V>,
-    key: &'a str,
+    pub(crate) cache: &'a Cache<V>,
+    pub(crate) key: &'a str,
     then: F,
-    waiting: Option<(RouteRef<'a>, Fetch<'a>)>,
+    /// Apart, as most never wait.
+    waiting: Option<Box<(RouteRef<'a>, Fetch<'a>)>>,
 }
 
 impl<'a, V: 'static, F> Reading<'a, V, F> {
@@ -36,7 +37,8 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let (cache, key) = (this.cache, this.key);
-        if let Some((route, fetch)) = &mut this.waiting {
+        if let Some(waiting) = &mut this.waiting {
+            let (route, fetch) = &mut **waiting;
             let fetched = ready!(Pin::new(fetch).poll(context));
             return Poll::Ready((this.then)(cache, route, key, fetched));
         }
@@ -48,10 +50,11 @@ where
                 Poll::Ready((this.then)(cache, &route, key, fetched))
             }
             Poll::Pending => {
-                let fetch = this.waiting.insert((route, inner.limit(read)));
+                let waiting = Box::new((route, inner.limit(read)));
+                let (route, fetch) = &mut **this.waiting.insert(waiting);
                 // Asked again, for the time limit to begin.
-                let fetched = ready!(Pin::new(&mut fetch.1).poll(context));
-                Poll::Ready((this.then)(cache, &fetch.0, key, fetched))
+                let fetched = ready!(Pin::new(fetch).poll(context));
+                Poll::Ready((this.then)(cache, route, key, fetched))
             }
         }
     }

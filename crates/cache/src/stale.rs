@@ -2,7 +2,6 @@
 
 use larder_core::{Deadline, Error};
 
-use crate::envelope::Envelope;
 use crate::read::Fetched;
 use crate::route::Route;
 use crate::waiter::Waiter;
@@ -75,6 +74,6 @@ impl<V: 'static> Cache<V> {
         }
         let at_most = self.0.wait.map_or(soft, |wait| wait.min(soft));
         let bytes = waiter.wait(Some(at_most)).await.ok()?;
-        Envelope::decode(bytes).ok().and_then(|envelope| self.decode(envelope).ok())
+        self.loaded(bytes).ok()
     }
 }

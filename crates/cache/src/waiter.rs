@@ -1,54 +1,58 @@
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use larder_core::Bytes;
 use tokio::time::timeout;
 
-use crate::CacheError;
-use crate::flight::{Flight, Outcome};
+use crate::flight::{Flight, Landing, Outcome};
 use crate::slot::Slot;
+use crate::{CacheError, CacheResult};
 
-/// One caller who waits for a flight; going away is counted.
+/// One caller who waits for the end of a flight, or of the one that took its waiters over; going
+/// away is counted.
 #[derive(Debug)]
+#[must_use = "a future does nothing unless awaited"]
 pub(crate) struct Waiter {
-    flight: Arc<Flight>,
+    landing: Landing,
     /// Where waiters are counted.
     counted: Option<Arc<Slot>>,
 }
 
 impl Waiter {
-    pub(crate) fn new(flight: Arc<Flight>, slot: &Arc<Slot>) -> Self {
+    pub(crate) fn new(flight: &Arc<Flight>, slot: &Arc<Slot>) -> Self {
         let counted = flight.counts_waiters().then(|| Arc::clone(slot));
         if counted.is_some() {
             flight.enter();
         }
-        Self { flight, counted }
+        Self { landing: flight.outcome(), counted }
     }
 
     pub(crate) fn flight(&self) -> &Arc<Flight> {
-        &self.flight
+        self.landing.flight()
     }
 
-    /// Waits for the end of the flight, or of the one that took its waiters over.
-    pub(crate) async fn wait(&self, at_most: Option<Duration>) -> Result<Bytes, CacheError> {
+    /// Waits so long at most.
+    pub(crate) async fn wait(self, at_most: Option<Duration>) -> CacheResult<Bytes> {
         match at_most {
-            None => self.end().await,
-            Some(at_most) => {
-                timeout(at_most, self.end()).await.unwrap_or(Err(CacheError::TimedOut))
-            }
+            None => self.await,
+            Some(at_most) => timeout(at_most, self).await.unwrap_or(Err(CacheError::TimedOut)),
         }
     }
+}
 
-    async fn end(&self) -> Result<Bytes, CacheError> {
-        let mut moved;
-        let mut flight = &self.flight;
+impl Future for Waiter {
+    type Output = CacheResult<Bytes>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            match flight.outcome().await {
-                Outcome::Value(envelope) => return Ok(envelope),
-                Outcome::Failed(error) => return Err(error),
-                Outcome::Moved(next) => moved = next,
+            match ready!(Pin::new(&mut self.landing).poll(context)) {
+                Outcome::Value(envelope) => return Poll::Ready(Ok(envelope)),
+                Outcome::Failed(error) => return Poll::Ready(Err(error)),
+                // Neither of the two counts its waiters.
+                Outcome::Moved(next) => self.landing = next.outcome(),
             }
-            flight = &moved;
         }
     }
 }
@@ -56,9 +60,9 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(slot) = &self.counted
-            && self.flight.leave()
+            && self.flight().leave()
         {
-            slot.left_alone(&self.flight);
+            slot.left_alone(self.flight());
         }
     }
 }

@@ -4,10 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use larder_cache::{Cache, CacheSpace, Policy};
-use larder_core::{GetOptions, Raw, Store};
+use larder_core::{GetOptions, NamespacedStore, Raw};
 use larder_memory::MemoryStore;
 
-use super::memory::filled;
 use crate::{Load, Race, Row, Size, Unit, drive, value};
 
 const STORE: &str = "a get of the store below";
@@ -17,7 +16,11 @@ const MOKA: &str = "moka::future";
 const WAITERS: usize = 1_000;
 
 async fn cache(policy: Policy, keys: &[String]) -> Cache<Bytes> {
-    let store = Arc::new(MemoryStore::new());
+    cache_over(MemoryStore::new(), policy, keys).await
+}
+
+async fn cache_over(store: MemoryStore, policy: Policy, keys: &[String]) -> Cache<Bytes> {
+    let store = Arc::new(store);
     let space = CacheSpace::builder(store).policy(policy).build().await.expect("a space");
     let cache = space.cache_with_codec(Raw);
     for key in keys {
@@ -39,7 +42,8 @@ impl New {
 pub(super) async fn run(size: Size) -> Vec<Row> {
     let load = Load::new(size.entries(10_000), size);
     let new = New::default();
-    let kept = cache(Policy::KeepAll, &load.keys).await;
+    let store = MemoryStore::new();
+    let kept = cache_over(store.clone(), Policy::KeepAll, &load.keys).await;
     #[cfg(feature = "peers")]
     let moka = {
         let moka = moka::future::Cache::<String, Bytes>::builder();
@@ -49,7 +53,7 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         }
         moka
     };
-    let mut rows = vec![hit(size, &load, &kept).await];
+    let mut rows = vec![hit(size, &load, &kept, &store).await];
     rows.push(
         miss(
             size,
@@ -72,13 +76,15 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         .await,
     );
     let max = 2 * load.keys.len() as u64;
+    let one = Load::new(1, size);
     let policies = [
-        ("KeepAll", Policy::KeepAll),
-        ("Lru", Policy::Lru { max }),
-        ("S3Fifo", Policy::S3Fifo { max }),
-        ("Ttl", Policy::Ttl { ttl: crate::TTL }),
+        ("KeepAll", Policy::KeepAll, &load),
+        ("Lru", Policy::Lru { max }, &load),
+        ("S3Fifo", Policy::S3Fifo { max }, &load),
+        ("Ttl", Policy::Ttl { ttl: crate::TTL }, &load),
+        ("MostRecent and its one key", Policy::MostRecent, &one),
     ];
-    for (name, policy) in policies {
+    for (name, policy, load) in policies {
         let cache = cache(policy, &load.keys).await;
         let steps = size.of(200_000);
         let race =
@@ -107,9 +113,10 @@ fn unreachable() -> Bytes {
     panic!("there is a value already")
 }
 
-async fn hit(size: Size, load: &Load, cache: &Cache<Bytes>) -> Row {
-    let store = filled(&load.keys).await;
-    let steps = size.of(200_000);
+async fn hit(size: Size, load: &Load, cache: &Cache<Bytes>, store: &MemoryStore) -> Row {
+    // Where the entries of the global scope are.
+    let store = store.with_namespace("g").expect("a namespace");
+    let (steps, rounds) = (size.of(50_000), 4 * size.rounds());
     Race::new("a get that hits, one task", Unit::Nanoseconds)
         .ours("Larder cache, get_value", async || {
             1e9 / drive!(load, 1, steps, cache = cache, |key, _step| {
@@ -124,13 +131,12 @@ async fn hit(size: Size, load: &Load, cache: &Cache<Bytes>) -> Row {
         })
         .ours(STORE, async || {
             1e9 / drive!(load, 1, steps, store = store, |key, _step| {
-                std::hint::black_box(
-                    store.get_opts(key, GetOptions::default()).await.expect("a get"),
-                );
+                let entry = store.get_opts(key, GetOptions::default()).await.expect("a get");
+                std::hint::black_box(entry.expect("an entry"));
             })
         })
         .above(STORE, 20.0)
-        .run(size.rounds())
+        .run(rounds)
         .await
 }
 
@@ -141,7 +147,7 @@ async fn miss(
     new: &New,
     #[cfg(feature = "peers")] moka: &moka::future::Cache<String, Bytes>,
 ) -> Row {
-    let steps = size.of(20_000);
+    let (steps, rounds) = (size.of(5_000), 4 * size.rounds());
     let race = Race::new("a miss whose loader is ready at once, one task", Unit::Nanoseconds).ours(
         "Larder",
         async || {
@@ -162,7 +168,7 @@ async fn miss(
             })
         })
         .times(MOKA, 2.0);
-    race.run(size.rounds()).await
+    race.run(rounds).await
 }
 
 /// From the first of 1,000 tasks that ask for one missing key to the last that has its value.
@@ -225,5 +231,6 @@ async fn waiters(
         }
         started.elapsed().as_nanos() as f64
     });
-    race.run(size.rounds()).await
+    // A turn takes less than a millisecond.
+    race.run(20 * size.rounds()).await
 }

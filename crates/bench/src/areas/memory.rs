@@ -17,11 +17,7 @@ fn fresh(len: usize) -> Bytes {
     Bytes::from(vec![b'w'; len])
 }
 
-pub(super) async fn filled(keys: &[String]) -> Arc<dyn Store> {
-    filled_with(keys, 100).await
-}
-
-async fn filled_with(keys: &[String], len: usize) -> Arc<dyn Store> {
+async fn filled(keys: &[String], len: usize) -> Arc<dyn Store> {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     for key in keys {
         store.set_opts(key, value(len), lasting()).await.expect("a set");
@@ -73,7 +69,7 @@ struct Work {
 
 impl Work {
     async fn new(load: Load, steps: usize, len: usize) -> Self {
-        let store = filled_with(&load.keys, len).await;
+        let store = filled(&load.keys, len).await;
         #[cfg(feature = "peers")]
         let peers = Peers::filled(&load.keys, len).await;
         Self {

@@ -46,7 +46,7 @@ pub const AREAS: &[Area] = &[
     },
     Area {
         name: "layers",
-        about: "What a namespace and a forwarding layer add to a get from memory",
+        about: "What a future, a namespace and a forwarding layer add to a get from memory",
         run: |size| Box::pin(layers::run(size)),
     },
     Area {

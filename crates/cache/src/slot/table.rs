@@ -137,13 +137,13 @@ impl Table {
             if let Some(slot) = slots.get(hash, &route.scope, key)
                 && let Some(flight) = &slot.state().current
             {
-                return Joined::Running(Waiter::new(Arc::clone(flight), slot));
+                return Joined::Running(Waiter::new(flight, slot));
             }
         }
         let slot = self.slot(route, key);
         let mut state = slot.state();
         if let Some(flight) = &state.current {
-            return Joined::Running(Waiter::new(Arc::clone(flight), &slot.slot));
+            return Joined::Running(Waiter::new(flight, &slot.slot));
         }
         if let Some((until, error)) = &state.negative {
             if !until.is_past(now()) {
@@ -153,7 +153,7 @@ impl Table {
         }
         let flight = Arc::new(make());
         state.current = Some(Arc::clone(&flight));
-        let waiter = Waiter::new(flight, &slot.slot);
+        let waiter = Waiter::new(&flight, &slot.slot);
         drop(state);
         Joined::Started(waiter, slot)
     }
@@ -164,7 +164,7 @@ impl Table {
         let slots = lock(&self.shard(key_hash).slots);
         let slot = slots.get(hash::of_both(route.hash, key_hash), &route.scope, key)?;
         let State { current, .. } = &*slot.state();
-        current.as_ref().map(|flight| Waiter::new(Arc::clone(flight), slot))
+        current.as_ref().map(|flight| Waiter::new(flight, slot))
     }
 
     /// Tells whether something may be happening to a key with this hash.
@@ -174,13 +174,18 @@ impl Table {
     }
 
     /// A waiter for the load of a key, if there is one that has to be waited for.
-    pub(crate) fn loading(&self, route: &Route, key: &str, tag: u64) -> Option<Waiter> {
-        let key_hash = hash::of_key(key);
+    pub(crate) fn loading(
+        &self,
+        route: &Route,
+        key: &str,
+        key_hash: u64,
+        tag: u64,
+    ) -> Option<Waiter> {
         let slots = lock(&self.shard(key_hash).slots);
         let slot = slots.get(hash::of_both(route.hash, key_hash), &route.scope, key)?;
         let State { current, .. } = &*slot.state();
         let flight = current.as_ref().filter(|flight| flight.fills_in(tag))?;
-        Some(Waiter::new(Arc::clone(flight), slot))
+        Some(Waiter::new(flight, slot))
     }
 
     /// A number that changes when a value is stored under a key with this hash.

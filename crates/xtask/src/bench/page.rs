@@ -47,7 +47,13 @@ fn aim(row: &Row, target: &Target) -> String {
     let text = match target {
         Target::Times { at_least, .. } => format!("{at_least:.2} or more"),
         Target::AtMost(most) => format!("at most {}", row.unit.show(*most)),
-        Target::Above { at_most, .. } => format!("at most {} less", row.unit.show(*at_most)),
+        Target::Above { than, at_most } => {
+            let show = |figure| row.unit.show(figure);
+            let more = row.above(than).map_or(String::new(), |[low, median, high]| {
+                format!("**{} more** ({} – {}) for ", show(median), show(low), show(high))
+            });
+            format!("{more}{} or less", show(*at_most))
+        }
     };
     let reached = if row.reaches(target) { "reached" } else { "**not reached**" };
     format!("{text}: {reached}")
@@ -63,6 +69,14 @@ mod tests {
         let part = part(&Area::read(AREA).unwrap());
         assert!(part.contains("| get | Larder | 2.00 M/s |  | at most 1 /s: **not reached** |"));
         assert!(part.contains("**2.00** (1.50 – 2.50) | 1.50 or more: reached |"), "{part}");
+    }
+
+    #[test]
+    fn a_difference_is_shown_with_its_spread() {
+        let row = &Area::read(AREA).unwrap().rows[0];
+        let target = Target::Above { than: "peer <1>".to_owned(), at_most: 8e5 };
+        let text = aim(row, &target);
+        assert_eq!(text, "**900.0 k/s more** (1.00 M/s – 2.00 M/s) for 800.0 k/s or less: **not reached**");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) ours: bool,
     pub(crate) figure: f64,
     pub(crate) ratio: Option<[f64; 3]>,
+    /// By how much the first contender's figure is larger.
+    pub(crate) more: Option<[f64; 3]>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,11 @@ impl Row {
         })
     }
 
+    /// By how much the first contender's figure is above another's.
+    pub(crate) fn above(&self, than: &str) -> Option<[f64; 3]> {
+        self.entries.iter().find(|entry| entry.name == than)?.more
+    }
+
     /// Whether a target is reached.
     pub(crate) fn reaches(&self, target: &Target) -> bool {
         let ours = self.entries.first().map_or(f64::NAN, |entry| entry.figure);
@@ -91,7 +98,7 @@ impl Row {
                 .is_some_and(|[_, median, _]| median >= *at_least),
             Target::AtMost(most) => ours <= *most,
             Target::Above { than, at_most } => {
-                other(than).is_some_and(|entry| ours - entry.figure <= *at_most)
+                self.above(than).is_some_and(|[_, median, _]| median <= *at_most)
             }
         }
     }
@@ -107,6 +114,7 @@ impl Entry {
             ours: value["ours"].as_bool()?,
             figure: spread(&value["figures"])?[1],
             ratio: spread(&value["ratio"]),
+            more: spread(&value["more"]),
         })
     }
 }
@@ -149,7 +157,7 @@ pub(crate) mod tests {
         "machine": "m", "rows": [{"work": "get", "unit": "per_second", "entries": [
         {"name": "Larder", "ours": true, "figures": {"low": 1e6, "median": 2e6, "high": 3e6}, "ratio": null},
         {"name": "peer <1>", "ours": false, "figures": {"low": 1e6, "median": 1e6, "high": 1e6},
-         "ratio": {"low": 1.5, "median": 2.0, "high": 2.5}}],
+         "ratio": {"low": 1.5, "median": 2.0, "high": 2.5}, "more": {"low": 1e6, "median": 9e5, "high": 2e6}}],
         "targets": [{"times": {"than": "peer <1>", "at_least": 1.5}}, {"at_most": 1.0}]}]}"#;
 
     #[test]
@@ -160,6 +168,8 @@ pub(crate) mod tests {
         assert!(!row.reaches(&row.targets[1]));
         let above = Target::Above { than: "peer <1>".to_owned(), at_most: 1e6 };
         assert!(row.reaches(&above));
+        let above = Target::Above { than: "peer <1>".to_owned(), at_most: 8e5 };
+        assert!(!row.reaches(&above));
     }
 
     #[test]
