@@ -155,7 +155,7 @@ impl<V: Send + 'static> Cache<V> {
             let accept = inner.coordination.is_some().then(|| self.acceptance());
             let refresh = stale.is_some();
             let miss = Miss { fills, store_failed, tag: self.0.tag, refresh, accept };
-            let make = |look_first| self.make_load(&route, key, loader.take(), look_first);
+            let make = |key, look_first| self.make_load(&route, key, loader.take(), look_first);
             let waiter = inner.load(&route, key, miss, make);
             let bytes = match (waiter, stale) {
                 (Ok(waiter), None) => waiter.wait(self.0.wait).await?,
@@ -194,7 +194,7 @@ impl<V: Send + 'static> Cache<V> {
     fn make_load<F, Fut, L, E>(
         &self,
         route: &Arc<Route>,
-        key: &str,
+        key: Arc<str>,
         loader: Option<F>,
         look_first: bool,
     ) -> Load
@@ -204,7 +204,7 @@ impl<V: Send + 'static> Cache<V> {
         L: Into<Loaded<V>>,
         E: Send + Sync + 'static,
     {
-        let (cache, route, key) = (self.clone(), Arc::clone(route), Arc::<str>::from(key));
+        let (cache, route) = (self.clone(), Arc::clone(route));
         Box::pin(async move {
             if look_first
                 && let Ok(fetch) = cache.inner().fetch(&RouteRef::Kept(&route), &key)

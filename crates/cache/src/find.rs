@@ -88,6 +88,7 @@ impl<V: 'static> Cache<V> {
     }
 
     /// The value in the envelope that a load has ended with, whatever is left of its life.
+    #[inline]
     pub(crate) fn loaded(&self, mut envelope: Bytes) -> CacheResult<V> {
         if Envelope::skip_plain_head(&mut envelope, self.0.tag).is_some() {
             return self.decode_payload(envelope);

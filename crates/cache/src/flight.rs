@@ -163,6 +163,7 @@ impl Landing {
 impl Future for Landing {
     type Output = Outcome;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let Self { flight, place } = &mut *self;
         if let Some(outcome) = flight.outcome.get() {

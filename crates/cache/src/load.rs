@@ -138,7 +138,7 @@ impl Inner {
         route: &Arc<Route>,
         key: &str,
         miss: Miss,
-        make: impl FnOnce(bool) -> Load,
+        make: impl FnOnce(Arc<str>, bool) -> Load,
     ) -> CacheResult<Waiter> {
         if Chain::holds(self.id, &route.scope, key) {
             return Err(CacheError::Reentrant);
@@ -160,7 +160,8 @@ impl Inner {
                 });
                 // To claim a load is to look.
                 let claims = miss.accept.is_some() && !miss.store_failed;
-                let load = make(stale && !miss.store_failed && !claims);
+                let look_first = stale && !miss.store_failed && !claims;
+                let load = make(Arc::clone(&slot.id.key), look_first);
                 let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
                 let flight = Arc::clone(waiter.flight());
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
@@ -284,9 +285,9 @@ impl Supervisor {
                 self.slot.finish(&self.flight, Outcome::Failed(error));
                 return;
             }
-            Some(Ok(Put::Done(seen, envelope))) => {
+            Some(Ok(Put::Done(envelope))) => {
                 self.give(envelope.clone());
-                Ok(Put::Done(seen, envelope))
+                Ok(Put::Done(envelope))
             }
             Some(put) => {
                 if let (Ok(Put::NotWanted), Some(accept)) = (&put, &accept) {

@@ -95,15 +95,15 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
                 if lock.is_lost() {
                     return Err(CacheError::LockLost);
                 }
-                let mode = Mode::Held(seen.clone());
+                let mode = Mode::Held(Box::new(seen.clone()));
                 let put = cache.inner().put(&route, key, write, mode).await;
                 return match put {
-                    Ok(Put::Done(now, _)) => {
+                    Ok(Put::Held(now)) => {
                         lock.accompany(&now);
-                        *seen = now;
+                        *seen = *now;
                         Ok(())
                     }
-                    Ok(Put::NotWanted) => Err(CacheError::Conflict),
+                    Ok(Put::Done(_) | Put::NotWanted) => Err(CacheError::Conflict),
                     // The space was closed just now, and with it the lock was lost.
                     Err(_) if lock.is_lost() => Err(CacheError::LockLost),
                     Err(error) => Err(error),

@@ -45,6 +45,7 @@ impl Waiter {
 impl Future for Waiter {
     type Output = CacheResult<Bytes>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match ready!(Pin::new(&mut self.landing).poll(context)) {

@@ -45,13 +45,15 @@ pub(crate) enum Mode {
     /// A promise: it is still the key's current one (F5).
     Keep(Arc<Flight>),
     /// A write under a lock: nothing came since the key was seen (L1).
-    Held(Seen),
+    Held(Box<Seen>),
 }
 
 /// What became of a write.
 pub(crate) enum Put {
     /// It was made, of this envelope, and whoever waited has it.
-    Done(Seen, Bytes),
+    Done(Bytes),
+    /// So was one under a lock, whose holder has now seen this.
+    Held(Box<Seen>),
     /// What had to be true was not; nothing was changed.
     NotWanted,
 }
@@ -82,30 +84,18 @@ impl Inner {
         let call = self.lifecycle.enter()?;
         route.store.capabilities().check_key(key)?;
         let slot = self.table.slot(route, key);
-        self.lock_slot(route, slot, call, work).await
+        let locked = self.lock_slot(route, slot, call).await;
+        Guarded::new(Box::pin(work(locked))).await
     }
 
-    async fn lock_slot<T, F, Fut>(
+    async fn lock_slot(
         self: &Arc<Self>,
         route: &Arc<Route>,
         slot: SlotRef,
         call: InProgress,
-        work: F,
-    ) -> CacheResult<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(Locked) -> Fut + Send + 'static,
-        Fut: Future<Output = CacheResult<T>> + Send + 'static,
-    {
+    ) -> Locked {
         let lock = slot.write_lock().await;
-        let locked = Locked {
-            inner: Arc::clone(self),
-            route: Arc::clone(route),
-            _lock: lock,
-            slot,
-            _call: call,
-        };
-        Guarded::new(Box::pin(work(locked))).await
+        Locked { inner: Arc::clone(self), route: Arc::clone(route), _lock: lock, slot, _call: call }
     }
 
     pub(crate) async fn put(
@@ -124,8 +114,8 @@ impl Inner {
             return Ok(Put::NotWanted);
         }
         let room = self.admit(&slot, self.weight(&write), write.pin).await?;
-        let work = async move |locked: Locked| locked.put(write, mode, room).await;
-        self.lock_slot(route, slot, call, work).await
+        let locked = self.lock_slot(route, slot, call).await;
+        Guarded::new(Box::pin(locked.put(write, mode, room))).await
     }
 
     /// Tells whether what has to be true for a write still is.
@@ -277,10 +267,10 @@ impl Locked {
             return Ok(Put::NotWanted);
         }
         let keeps = matches!(write.expiry, Some(Expiry::Keep));
-        let old = if keeps { self.read().await? } else { None };
+        let old = if keeps { self.read().await?.map(|old| old.head) } else { None };
         let now = inner.now();
-        let old = old.filter(|old| old.head.is_live(now));
-        let (mut envelope, gone) = inner.envelope(write, now, old.as_ref().map(|old| &old.head));
+        let old = old.filter(|old| old.is_live(now));
+        let (mut envelope, gone) = inner.envelope(write, now, old.as_ref());
         let gone = gone || matches!(room, Admitted::Vanishes);
         if let Mode::Held(seen) = &mode {
             envelope.head.fence = seen.fence;
@@ -289,12 +279,13 @@ impl Locked {
         let bytes = envelope.encode();
         let done = match (&mode, gone) {
             (Mode::Held(seen), _) => {
-                self.set_if_unseen(&envelope.head, bytes.clone(), now, seen, gone).await
+                let set = self.set_if_unseen(&envelope.head, bytes.clone(), now, seen, gone);
+                Box::pin(set).await
             }
             // Nothing is to be put in the marker's place; it goes with the claim.
             (Mode::Fill(_, Some(_)), true) => Ok(true),
             (Mode::Fill(_, Some(claim)), false) => {
-                self.fill(claim, &envelope.head, bytes.clone(), now).await
+                Box::pin(self.fill(claim, &envelope.head, bytes.clone(), now)).await
             }
             (_, true) => self.store_delete().await.map(|_| true),
             (_, false) => self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await,
@@ -325,10 +316,10 @@ impl Locked {
             _ => inner.policies.forget(&self.slot.id),
         }
         inner.table.count_fill(&self.slot.id);
-        let Mode::Held(seen) = mode else { return Ok(Put::Done(Seen::default(), bytes)) };
-        let written = (!gone).then(|| (bytes.clone(), envelope.head));
-        let seen = self.see_again(seen.fence, written).await?;
-        Ok(Put::Done(seen, bytes))
+        let Mode::Held(seen) = mode else { return Ok(Put::Done(bytes)) };
+        let written = (!gone).then_some((bytes, envelope.head));
+        let seen = Box::pin(self.see_again(seen.fence, written)).await?;
+        Ok(Put::Held(Box::new(seen)))
     }
 
     /// Writes if what was claimed is still there.

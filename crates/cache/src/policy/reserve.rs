@@ -65,13 +65,15 @@ impl Inner {
         weight: u64,
         pin: bool,
     ) -> CacheResult<Admitted> {
-        let policies = &self.policies;
-        if !policies.is_bounded() && !pin {
+        if !self.policies.is_bounded() && !pin {
             return Ok(Admitted::Uncounted);
         }
-        let id = slot.id.clone();
+        Box::pin(self.make_room(slot.id.clone(), weight, pin)).await
+    }
+
+    async fn make_room(self: &Arc<Self>, id: Id, weight: u64, pin: bool) -> CacheResult<Admitted> {
         let now = self.now();
-        let room = policies.with(&id.scope, true, |index| {
+        let room = self.policies.with(&id.scope, true, |index| {
             (index.reserve(&id, weight, pin, now), index.take_pins_expired())
         });
         let Some((room, pins_expired)) = room else { return Ok(Admitted::Uncounted) };

@@ -76,7 +76,10 @@ mod tests {
         let row = &Area::read(AREA).unwrap().rows[0];
         let target = Target::Above { than: "peer <1>".to_owned(), at_most: 8e5 };
         let text = aim(row, &target);
-        assert_eq!(text, "**900.0 k/s more** (1.00 M/s – 2.00 M/s) for 800.0 k/s or less: **not reached**");
+        assert_eq!(
+            text,
+            "**900.0 k/s more** (1.00 M/s – 2.00 M/s) for 800.0 k/s or less: **not reached**"
+        );
     }
 
     #[test]
