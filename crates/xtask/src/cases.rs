@@ -41,10 +41,12 @@ pub(crate) fn write(workspace: &Workspace) -> Result {
 fn pages(workspace: &Workspace, name: &str, which: &str) -> Result<(String, String)> {
     let page = fs::read_to_string(workspace.root.join(name))
         .map_err(|error| format!("{name} cannot be read: {error}"))?;
+    // As the tests build it, so that nothing is compiled again.
     let mut cargo = run::cargo(&workspace.root);
-    cargo.args(["run", "--quiet", "--package", "larder-conformance", "--features", "cache"]);
-    cargo.args(["--example", "cases", "--", which]);
-    let table = run::output(&mut cargo)?;
+    cargo.args(["build", "--quiet", "--workspace", "--all-features", "--example", "cases"]);
+    run::run(&mut cargo)?;
+    let program = format!("debug/examples/cases{}", std::env::consts::EXE_SUFFIX);
+    let table = run::output(run::command(workspace.target.join(program)).arg(which))?;
     let current = with_table(&page, &table)
         .ok_or_else(|| format!("{name} has no place for the table of cases, `{}`", BEGIN.trim()))?;
     Ok((page, current))

@@ -29,6 +29,8 @@ pub(crate) struct Package {
     pub(crate) published: bool,
     /// It has a library, whose examples are run.
     pub(crate) has_doc_tests: bool,
+    /// It has a library, whose examples are not to be run.
+    pub(crate) hides_examples: bool,
     pub(crate) features: BTreeMap<String, Vec<String>>,
     /// What it imports outside its tests and build script.
     pub(crate) imports: Vec<Import>,
@@ -95,6 +97,14 @@ impl Package {
             value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
         };
         let features = package["features"].as_object()?;
+        let targets = package["targets"].as_array()?;
+        let libraries = || {
+            targets.iter().filter(|target| {
+                texts(&target["kind"]).is_some_and(|kinds| {
+                    kinds.iter().any(|kind| kind == "lib" || kind == "proc-macro")
+                })
+            })
+        };
         Some(Self {
             name: package["name"].as_str()?.to_owned(),
             version: package["version"].as_str()?.to_owned(),
@@ -103,12 +113,8 @@ impl Package {
             published: package["publish"]
                 .as_array()
                 .is_none_or(|registries| !registries.is_empty()),
-            has_doc_tests: package["targets"].as_array()?.iter().any(|target| {
-                target["doctest"].as_bool() == Some(true)
-                    && texts(&target["kind"]).is_some_and(|kinds| {
-                        kinds.iter().any(|kind| kind == "lib" || kind == "proc-macro")
-                    })
-            }),
+            has_doc_tests: libraries().any(|library| library["doctest"].as_bool() == Some(true)),
+            hides_examples: libraries().any(|library| library["doctest"].as_bool() == Some(false)),
             features: features
                 .iter()
                 .map(|(name, enables)| Some((name.clone(), texts(enables)?)))
@@ -155,7 +161,7 @@ mod tests {
         .unwrap();
         let package = &workspace.packages[0];
         assert_eq!((package.name.as_str(), package.folder.as_str()), ("x", "a/x"));
-        assert!(!package.published && package.has_doc_tests);
+        assert!(!package.published && package.has_doc_tests && !package.hides_examples);
         assert_eq!(package.features["f"], ["dep:y"]);
         assert_eq!(package.imports, [Import { name: "y".to_owned(), optional: true }]);
     }
@@ -190,6 +196,6 @@ mod tests {
         );
         // Its sources are those of another crate, and so are its examples.
         let copy = workspace.packages.iter().find(|package| package.name == "planted-cache");
-        assert!(copy.is_some_and(|package| !package.has_doc_tests));
+        assert!(copy.is_some_and(|package| !package.has_doc_tests && package.hides_examples));
     }
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::packages::Workspace;
+use crate::packages::{Package, Workspace};
 use crate::run::{self, Result};
 use crate::servers::Servers;
 use crate::{install, python};
+
+/// How many tests nextest runs at once.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
     let selection = Selection::read(args)?;
@@ -24,7 +27,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result {
     let documented = doc_tests(workspace, &selection).map_or(Ok(()), |packages| {
         let mut cargo = cargo();
         cargo.args(["test", "--doc", "--no-fail-fast", "--all-features"]);
-        run::run(cargo.args(packages.iter().flat_map(|package| ["-p", package])))
+        run::run(cargo.args(packages))
     });
     let outside = if selection == Selection::default() {
         outsiders(workspace, |cargo| servers.describe_to(cargo))
@@ -52,27 +55,35 @@ fn outsiders(workspace: &Workspace, describe_to: impl Fn(&mut Command)) -> Resul
 fn tests(mut cargo: Command, root: &Path) -> Command {
     if run::succeeds(run::cargo(root).args(["nextest", "--version"])) {
         cargo.args(["nextest", "run", "--no-fail-fast"]);
+        if std::env::var_os(THREADS).is_none() {
+            // Most tests wait more than they compute.
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            cargo.env(THREADS, (2 * cores).to_string());
+        }
     } else {
         cargo.args(["test", "--tests", "--no-fail-fast"]);
     }
     cargo
 }
 
-/// The packages whose doc tests are wanted: none when the arguments ask for particular tests.
-fn doc_tests<'a>(workspace: &'a Workspace, selection: &Selection) -> Option<Vec<&'a str>> {
+/// Where doc tests are wanted, as arguments: nowhere when particular tests are asked for.
+fn doc_tests(workspace: &Workspace, selection: &Selection) -> Option<Vec<String>> {
     if !selection.others.is_empty() {
         eprintln!("doc tests are left out, as the arguments ask for particular tests");
         return None;
     }
-    let wanted = |name: &str| {
-        selection.packages.is_empty() || selection.packages.iter().any(|package| package == name)
-    };
-    let packages: Vec<_> = workspace
-        .packages
-        .iter()
-        .filter(|package| package.has_doc_tests && wanted(&package.name))
-        .map(|package| package.name.as_str())
-        .collect();
+    // Not a list of those that have some: for that selection, cargo would compile what they need with
+    // other features, all over again.
+    if selection.packages.is_empty() {
+        let hidden = workspace.packages.iter().filter(|package| package.hides_examples);
+        let hidden = hidden.flat_map(|package| ["--exclude".to_owned(), package.name.clone()]);
+        return Some(["--workspace".to_owned()].into_iter().chain(hidden).collect());
+    }
+    let wanted =
+        |package: &&Package| package.has_doc_tests && selection.packages.contains(&package.name);
+    let packages = workspace.packages.iter().filter(wanted);
+    let packages: Vec<_> =
+        packages.flat_map(|package| ["-p".to_owned(), package.name.clone()]).collect();
     (!packages.is_empty()).then_some(packages)
 }
 
