@@ -148,9 +148,8 @@ return 1
 script! {
     /// One step of clearing: scans from the cursor `ARGV[1]` for `ARGV[2]`, by `ARGV[3]` keys at a
     /// time, removes what begins with `ARGV[4]` exactly, and gives the next cursor and how many those
-    /// were. It scans on until it has done about a millisecond's work: eight keys looked at for each
-    /// of `ARGV[3]`, where one that is removed counts for two; or until it has removed three for each,
-    /// as large values take longer to free.
+    /// were. It scans on for a millisecond, or for what takes about as long where the values are small:
+    /// ten keys looked at for each of `ARGV[3]`, where one that is removed counts for two.
     ///
     /// With `ARGV[5]` = `tree`, `ARGV[4]` is a namespace without its separator, and only keys that
     /// Larder can have named, in it or below it, are removed.
@@ -170,8 +169,13 @@ local function below(key)
   return not find(path, '%', 1, true)
 end
 
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
 local cursor, count = ARGV[1], tonumber(ARGV[3])
-local work, removed = 0, 0
+local work, removed, started = 0, 0, now()
 repeat
   local page = redis.call('SCAN', cursor, 'MATCH', ARGV[2], 'COUNT', ARGV[3])
   local keys, doomed = page[2], 0
@@ -187,7 +191,7 @@ repeat
     removed = removed + redis.call('UNLINK', unpack(keys, first, last))
   end
   cursor, work = page[1], work + count + doomed
-until cursor == '0' or work >= count * 8 or removed >= count * 3
+until cursor == '0' or work >= count * 10 or now() - started >= 1000
 return {cursor, removed}
 ",
 }
