@@ -57,12 +57,12 @@ impl Shard {
     }
 
     /// The live entry of `key`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn live(&self, hash: u32, key: &[u8], moment: &Moment<'_>) -> Option<&Entry> {
         self.find_live(hash, key, moment).map(|(_, entry)| entry)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_live(&self, hash: u32, key: &[u8], moment: &Moment<'_>) -> Option<(usize, &Entry)> {
         let at = self.table.find(hash, key).ok()?;
         let entry = self.table.get(at).filter(|entry| !moment.is_past(entry.deadline()))?;

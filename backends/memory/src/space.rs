@@ -91,6 +91,7 @@ impl First {
 }
 
 impl Part {
+    #[inline(always)]
     fn read(&self) -> Read<'_> {
         Read::Part(self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -110,7 +111,7 @@ impl Space {
     }
 
     /// The shard of the keys with this hash, locked for reading.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, hash: u32) -> Read<'_> {
         if let Some(rest) = self.rest.get() {
             return part_of(rest, hash).read();

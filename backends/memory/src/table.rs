@@ -1,5 +1,3 @@
-use std::cmp::Ordering;
-
 use crate::entry::Entry;
 
 /// The fewest homes of a table that holds anything.
@@ -47,16 +45,17 @@ impl Table {
     }
 
     /// The place of a key, or the one where it belongs.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, hash: u32, key: &[u8]) -> Found {
         let mut at = self.home(hash);
         // What is nothing has the largest hash.
         while let Some(entry) = self.places.get(at).filter(|entry| entry.hash() <= hash) {
             if entry.hash() == hash {
-                match entry.key().cmp(key) {
-                    Ordering::Less => {}
-                    Ordering::Equal => return Ok(at),
-                    Ordering::Greater => break,
+                if entry.key() == key {
+                    return Ok(at);
+                }
+                if entry.key() > key {
+                    break;
                 }
             }
             at += 1;
