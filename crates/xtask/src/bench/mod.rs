@@ -64,11 +64,13 @@ fn measure(workspace: &Workspace, servers: &Servers, area: &str, quick: bool) ->
     Ok(measured)
 }
 
-/// The commit that was measured, marked where the tree had changes.
+/// The commit that was measured, marked where the tree had changes beside those of earlier figures.
 fn commit(root: &Path) -> String {
     let git = |args: &[&str]| run::output(run::command("git").current_dir(root).args(args));
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
+    let elsewhere = format!(":!{FOLDER}");
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ".", &elsewhere]);
+    let changed = changed.unwrap_or_default();
     let mark = if changed.trim().is_empty() { "" } else { " with changes" };
     format!("{}{mark}", commit.trim())
 }
