@@ -82,11 +82,13 @@ async fn many_callers_load_once_and_a_promise_is_kept() {
         assert_eq!(gate.entered(), 1);
 
         let promise = cache.set_pending("k").await.unwrap();
+        // Those who came when the load had ended missed nothing.
+        let misses = cache.space().stats().misses;
         let waiting = tokio::spawn({
             let cache = cache.clone();
             async move { cache.get_or_wait("k").await }
         });
-        until(|| waiting.is_finished() || cache.space().stats().misses >= 51).await;
+        until(|| waiting.is_finished() || cache.space().stats().misses > misses).await;
         assert!(promise.resolve(2_u32).await.unwrap());
         assert_eq!(waiting.await.unwrap().unwrap(), Some(2));
     })

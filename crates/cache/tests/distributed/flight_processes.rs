@@ -152,9 +152,10 @@ async fn take_over(place: Place, signal: &str) {
     loader.signal(signal);
     assert_eq!(waiting.await.unwrap(), 2);
     if signal == "-STOP" {
-        // Its own load ends now, and is refused where the data is.
+        // Its own load ends now, and is refused where the data is; unless it has the other's value
+        // before it begins to listen.
         loader.signal("-CONT");
-        loader.tell("1");
+        loader.tell_if_there("1");
         loader.finish();
     }
     assert_eq!(cache.get_value("k").await.unwrap(), Some(2));

@@ -162,6 +162,11 @@ impl Other {
         writeln!(self.stdin.as_mut().unwrap(), "{text}").unwrap();
     }
 
+    /// As [`tell`](Self::tell), to one that may have ended meanwhile.
+    pub(crate) fn tell_if_there(&mut self, text: &str) {
+        let _ = writeln!(self.stdin.as_mut().unwrap(), "{text}");
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
         assert!(kill.unwrap().success());
