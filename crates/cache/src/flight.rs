@@ -169,12 +169,16 @@ impl Future for Landing {
         if let Some(outcome) = flight.outcome.get() {
             return Poll::Ready(outcome.clone());
         }
-        let mut waiting = lock(&flight.waiting);
-        // Looked at again under the lock that whoever sets it takes next, so that no end is missed.
-        if let Some(outcome) = flight.outcome.get() {
-            return Poll::Ready(outcome.clone());
-        }
-        waiting.keep(place, context.waker());
+        let replaced = {
+            let mut waiting = lock(&flight.waiting);
+            // Looked at again under the lock that whoever sets it takes next, so that no end is
+            // missed.
+            if let Some(outcome) = flight.outcome.get() {
+                return Poll::Ready(outcome.clone());
+            }
+            waiting.keep(place, context.waker())
+        };
+        drop(replaced);
         Poll::Pending
     }
 }
@@ -184,7 +188,8 @@ impl Drop for Landing {
         if let Some(place) = self.place
             && !self.flight.is_done()
         {
-            lock(&self.flight.waiting).forget(place);
+            let forgotten = lock(&self.flight.waiting).forget(place);
+            drop(forgotten);
         }
     }
 }

@@ -8,35 +8,34 @@ pub(crate) struct Wakers {
     free: Vec<u32>,
 }
 
+// A waker that is dropped may drop a task, and that whatever it holds: those that are no longer needed
+// come back, to be dropped without a lock.
 impl Wakers {
     /// Keeps a task's waker in the task's place, and gives it one if it has none.
-    pub(crate) fn keep(&mut self, place: &mut Option<u32>, waker: &Waker) {
+    #[must_use = "to be dropped without a lock"]
+    pub(crate) fn keep(&mut self, place: &mut Option<u32>, waker: &Waker) -> Option<Waker> {
         if let Some(held) = place.and_then(|place| self.at(place)) {
-            match held {
-                Some(held) => held.clone_from(waker),
-                None => *held = Some(waker.clone()),
-            }
-            return;
+            let known = held.as_ref().is_some_and(|held| held.will_wake(waker));
+            return if known { None } else { held.replace(waker.clone()) };
         }
         if let Some(free) = self.free.pop()
             && let Some(held) = self.at(free)
         {
-            *held = Some(waker.clone());
             *place = Some(free);
-            return;
+            return held.replace(waker.clone());
         }
         // There are never as many tasks.
         *place = u32::try_from(self.places.len()).ok();
         self.places.push(Some(waker.clone()));
+        None
     }
 
     /// Gives a task's place back.
-    pub(crate) fn forget(&mut self, place: u32) {
-        if let Some(held) = self.at(place)
-            && held.take().is_some()
-        {
-            self.free.push(place);
-        }
+    #[must_use = "to be dropped without a lock"]
+    pub(crate) fn forget(&mut self, place: u32) -> Option<Waker> {
+        let waker = self.at(place)?.take()?;
+        self.free.push(place);
+        Some(waker)
     }
 
     /// Takes all out, to be woken.
@@ -77,9 +76,10 @@ mod tests {
     fn each_task_has_one_place_for_the_waker_that_it_gave_last() {
         let [(one, a), (other, b)] = wakers();
         let (mut wakers, mut first, mut second) = (Wakers::default(), None, None);
-        wakers.keep(&mut first, &a);
-        wakers.keep(&mut second, &a);
-        wakers.keep(&mut first, &b);
+        assert!(wakers.keep(&mut first, &a).is_none());
+        assert!(wakers.keep(&mut second, &a).is_none());
+        assert!(wakers.keep(&mut second, &a).is_none());
+        assert!(wakers.keep(&mut first, &b).is_some_and(|old| old.will_wake(&a)));
         assert_eq!((first, second), (Some(0), Some(1)));
         wakers.take().for_each(Waker::wake);
         assert_eq!((one.0.load(SeqCst), other.0.load(SeqCst)), (1, 1));
@@ -91,18 +91,18 @@ mod tests {
         let [(one, a), (other, b)] = wakers();
         let mut wakers = Wakers::default();
         let mut kept = None;
-        wakers.keep(&mut kept, &b);
+        assert!(wakers.keep(&mut kept, &b).is_none());
         for _ in 0..100 {
             let mut place = None;
-            wakers.keep(&mut place, &a);
+            assert!(wakers.keep(&mut place, &a).is_none());
             assert_eq!(place, Some(1));
-            wakers.forget(1);
+            assert!(wakers.forget(1).is_some_and(|held| held.will_wake(&a)));
             // Given back twice, it is free once.
-            wakers.forget(1);
+            assert!(wakers.forget(1).is_none());
         }
         assert_eq!((wakers.places.len(), wakers.free.len()), (2, 1));
         wakers.take().for_each(Waker::wake);
-        wakers.forget(0);
+        assert!(wakers.forget(0).is_none());
         assert_eq!((one.0.load(SeqCst), other.0.load(SeqCst), wakers.free.len()), (0, 1, 0));
     }
 }
