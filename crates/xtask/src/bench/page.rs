@@ -78,7 +78,7 @@ mod tests {
         let text = aim(row, &target);
         assert_eq!(
             text,
-            "**900.0 k/s more** (1.00 M/s – 2.00 M/s) for 800.0 k/s or less: **not reached**"
+            "**900.0 k/s more** (800.0 k/s – 2.00 M/s) for 800.0 k/s or less: **not reached**"
         );
     }
 
