@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::migration;
 use crate::packages::Workspace;
 use crate::run::{self, Result};
@@ -41,15 +43,21 @@ pub(crate) fn write(workspace: &Workspace) -> Result {
 fn pages(workspace: &Workspace, name: &str, which: &str) -> Result<(String, String)> {
     let page = fs::read_to_string(workspace.root.join(name))
         .map_err(|error| format!("{name} cannot be read: {error}"))?;
-    // As the tests build it, so that nothing is compiled again.
-    let mut cargo = run::cargo(&workspace.root);
-    cargo.args(["build", "--quiet", "--workspace", "--all-features", "--example", "cases"]);
-    run::run(&mut cargo)?;
-    let program = format!("debug/examples/cases{}", std::env::consts::EXE_SUFFIX);
-    let table = run::output(run::command(workspace.target.join(program)).arg(which))?;
+    let table = run::output(run::command(program(workspace)?).arg(which))?;
     let current = with_table(&page, &table)
         .ok_or_else(|| format!("{name} has no place for the table of cases, `{}`", BEGIN.trim()))?;
     Ok((page, current))
+}
+
+/// Builds the program that prints the tables, as the tests do, so that nothing is compiled again.
+fn program(workspace: &Workspace) -> Result<String> {
+    let mut cargo = run::cargo(&workspace.root);
+    cargo.args(["build", "--quiet", "--workspace", "--all-features", "--example", "cases"]);
+    let messages = run::output(cargo.arg("--message-format=json-render-diagnostics"))?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut built = messages.filter(|message| message["target"]["name"] == "cases");
+    let program = built.find_map(|message| message["executable"].as_str().map(str::to_owned));
+    program.ok_or_else(|| "cargo did not say where it put the program `cases`".to_owned())
 }
 
 fn with_table(page: &str, table: &str) -> Option<String> {
