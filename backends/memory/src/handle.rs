@@ -9,7 +9,7 @@ use larder_core::{
     Namespace, Result, SetOptions, StoreContext, Version,
 };
 
-use crate::entry::{Entry as Held, NEVER, NO_HASH};
+use crate::entry::{NEVER, NO_HASH};
 use crate::large::same_in_turns;
 use crate::moment::Moment;
 use crate::shard::Applied;
@@ -129,34 +129,49 @@ impl Handle {
         Moment::of(self.clock())
     }
 
+    /// Whoever finds nothing asks this with the shard still locked: `close` clears a shard under the
+    /// same lock, after it has closed the store, and what it takes away was not missing.
+    fn missing<T>(&self, answer: T) -> Result<T> {
+        self.context.lifecycle().check().map(|()| answer)
+    }
+
     /// The live value alone of a key with this hash.
     #[inline]
-    pub(crate) fn value(&self, key: &str, hash: u32) -> Option<Bytes> {
+    pub(crate) fn value(&self, key: &str, hash: u32) -> Result<Option<Bytes>> {
         let shard = self.space().read(hash);
-        shard.live(hash, key.as_bytes(), &self.moment()).map(Held::value)
+        match shard.live(hash, key.as_bytes(), &self.moment()) {
+            Some(held) => Ok(Some(held.value())),
+            None => self.missing(None),
+        }
     }
 
-    pub(crate) fn exists(&self, key: &str) -> bool {
+    pub(crate) fn exists(&self, key: &str) -> Result<bool> {
         let hash = self.hash(key);
-        self.space().read(hash).live(hash, key.as_bytes(), &self.moment()).is_some()
+        let shard = self.space().read(hash);
+        match shard.live(hash, key.as_bytes(), &self.moment()) {
+            Some(_) => Ok(true),
+            None => self.missing(false),
+        }
     }
 
-    pub(crate) fn expires_in(&self, key: &str) -> ExpiresIn {
+    pub(crate) fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         let (hash, moment) = (self.hash(key), self.moment());
         let shard = self.space().read(hash);
         // Both are of one moment.
         let now = moment.now();
-        let deadline = shard.live(hash, key.as_bytes(), &moment).map(Held::deadline);
-        deadline.map_or(ExpiresIn::Missing, |deadline| ExpiresIn::until(real(deadline), now))
+        match shard.live(hash, key.as_bytes(), &moment) {
+            Some(held) => Ok(ExpiresIn::until(real(held.deadline()), now)),
+            None => self.missing(ExpiresIn::Missing),
+        }
     }
 
-    pub(crate) fn get(&self, key: &str, options: &GetOptions) -> Option<Entry> {
+    pub(crate) fn get(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
         let (hash, moment) = (self.hash(key), self.moment());
         let (value, expires_in) = if let Some(duration) = options.renew_for {
             let mut shard = self.space().write(hash);
             let (renewed, _garbage) = shard.renew(hash, key.as_bytes(), duration, &moment);
+            let Some((value, deadline)) = renewed else { return self.missing(None) };
             self.end_of_change(shard);
-            let (value, deadline) = renewed?;
             let left = options.expires_in.then(|| match deadline {
                 None => ExpiresIn::Missing,
                 Some(deadline) => ExpiresIn::until(real(deadline), moment.now()),
@@ -166,7 +181,9 @@ impl Handle {
             let shard = self.space().read(hash);
             // All parts of an entry are of one moment.
             let now = options.expires_in.then(|| moment.now());
-            let held = shard.live(hash, key.as_bytes(), &moment)?;
+            let Some(held) = shard.live(hash, key.as_bytes(), &moment) else {
+                return self.missing(None);
+            };
             let left = now.map(|now| ExpiresIn::until(real(held.deadline()), now));
             (held.value(), left)
         };
@@ -174,7 +191,7 @@ impl Handle {
         let mut entry = Entry::new(value);
         entry.expires_in = expires_in;
         entry.version = version;
-        Some(entry)
+        Ok(Some(entry))
     }
 
     /// Stores a value that is in a buffer of its own.
@@ -211,31 +228,42 @@ impl Handle {
         }
     }
 
-    pub(crate) fn delete(&self, key: &str, options: &DeleteOptions) -> Applied {
+    pub(crate) fn delete(&self, key: &str, options: &DeleteOptions) -> Result<Applied> {
         let (hash, moment) = (self.hash(key), self.moment());
         let mut shard = self.space().write(hash);
         let (applied, _garbage) = shard.delete(hash, key.as_bytes(), options, &moment);
+        let applied = match applied {
+            Applied::No => self.missing(Applied::No),
+            other => Ok(other),
+        };
         drop(shard);
         applied
     }
 
     /// As [`delete`](Self::delete), whatever the length of a version in the condition.
-    pub(crate) async fn delete_in_turns(&self, key: &str, mut options: DeleteOptions) -> bool {
+    pub(crate) async fn delete_in_turns(
+        &self,
+        key: &str,
+        mut options: DeleteOptions,
+    ) -> Result<bool> {
         loop {
-            match self.delete(key, &options) {
-                Applied::Yes => return true,
+            match self.delete(key, &options)? {
+                Applied::Yes => return Ok(true),
                 Applied::Undecided(held) if decide(&mut options.condition, &held).await => {}
-                Applied::No | Applied::Undecided(_) => return false,
+                Applied::No | Applied::Undecided(_) => return Ok(false),
             }
         }
     }
 
-    pub(crate) fn update_expiry(&self, key: &str, expiry: Expiry) -> bool {
+    pub(crate) fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let (hash, moment) = (self.hash(key), self.moment());
         let mut shard = self.space().write(hash);
         let (live, _garbage) = shard.update_expiry(hash, key.as_bytes(), expiry, &moment);
+        if !live {
+            return self.missing(false);
+        }
         self.end_of_change(shard);
-        live
+        Ok(true)
     }
 
     /// Unlocks, and sees to it that what may expire is looked at.
@@ -259,4 +287,40 @@ async fn decide(condition: &mut Condition, held: &Bytes) -> bool {
 
 fn real(deadline: i64) -> Option<Deadline> {
     (deadline != NEVER).then(|| Deadline::from_micros(deadline))
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::{Capabilities, ErrorKind, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn whoever_got_past_the_door_before_close_is_not_told_that_a_key_is_missing() {
+        let context = StoreContext::new("memory", Capabilities::new());
+        let handle = Handle::root(Arc::new(Shared::new(Arc::new(SystemClock))), context.clone());
+        let renewal = GetOptions::default().with_renew_for(Duration::from_secs(1));
+        let with_life = GetOptions::default().with_expires_in(true);
+        let delete = DeleteOptions::default();
+        let life = Duration::from_secs(1);
+        let outcomes = || {
+            [
+                handle.value("k", handle.hash("k")).map(|value| value.is_some()),
+                handle.exists("k"),
+                handle.expires_in("k").map(|left| left != ExpiresIn::Missing),
+                handle.get("k", &renewal).map(|entry| entry.is_some()),
+                handle.get("k", &with_life).map(|entry| entry.is_some()),
+                handle.update_expiry("k", life.into()),
+                handle.delete("k", &delete).map(|applied| matches!(applied, Applied::Yes)),
+            ]
+        };
+        let value = Bytes::from_static(b"v");
+        handle.set("k", handle.hash("k"), &value, &SetOptions::default()).unwrap();
+        assert!(outcomes().into_iter().all(|outcome| outcome.unwrap()));
+        assert!(outcomes().into_iter().all(|outcome| !outcome.unwrap()));
+        // As if `close` had come between the look at the open state and the look for the key.
+        context.lifecycle().close();
+        let refused = |outcome: Result<bool>| outcome.unwrap_err().kind() == ErrorKind::Closed;
+        assert!(outcomes().into_iter().all(refused));
+    }
 }

@@ -126,12 +126,13 @@ impl MemoryStore {
     #[inline]
     fn get_value(&self, key: &str, hash: u32) -> Result<Option<Entry>> {
         self.check("get", key)?;
-        Ok(self.0.value(key, hash).map(Entry::new))
+        let value = self.0.value(key, hash).map_err(|error| self.key_error("get", key, error))?;
+        Ok(value.map(Entry::new))
     }
 
     fn get_more(&self, key: &str, options: &GetOptions) -> Result<Option<Entry>> {
         self.check("get", key)?;
-        Ok(self.0.get(key, options))
+        self.0.get(key, options).map_err(|error| self.key_error("get", key, error))
     }
 
     #[inline]
@@ -159,7 +160,8 @@ impl MemoryStore {
 
     async fn delete_slowly(&self, key: &str, options: DeleteOptions) -> Result<bool> {
         let _call = self.0.context().begin("delete", key)?;
-        Ok(self.0.delete_in_turns(key, options).await)
+        let deleted = self.0.delete_in_turns(key, options).await;
+        deleted.map_err(|error| self.key_error("delete", key, error))
     }
 
     fn check_limit(&self, operation: &'static str, limit: usize) -> Result<()> {
@@ -236,7 +238,8 @@ impl Store for MemoryStore {
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
         self.check("delete", key)?;
-        match self.0.delete(key, &options) {
+        let applied = self.0.delete(key, &options);
+        match applied.map_err(|error| self.key_error("delete", key, error))? {
             Applied::Yes => Ok(true),
             Applied::No => Ok(false),
             Applied::Undecided(_) => Box::pin(self.delete_slowly(key, options)).await,
@@ -255,12 +258,12 @@ impl Store for MemoryStore {
 
     async fn exists(&self, key: &str) -> Result<bool> {
         self.check("exists", key)?;
-        Ok(self.0.exists(key))
+        self.0.exists(key).map_err(|error| self.key_error("exists", key, error))
     }
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         self.check("expires_in", key)?;
-        Ok(self.0.expires_in(key))
+        self.0.expires_in(key).map_err(|error| self.key_error("expires_in", key, error))
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
@@ -268,7 +271,8 @@ impl Store for MemoryStore {
         let mut pace = Pace::default();
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
-            values.push(Ok(self.0.value(key, self.0.hash(key))));
+            let value = self.0.value(key, self.0.hash(key));
+            values.push(value.map_err(|error| self.key_error("get_many", key, error)));
             pace.did(1).await;
         }
         Ok(values)
@@ -293,7 +297,8 @@ impl Store for MemoryStore {
         let mut pace = Pace::default();
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
-            outcomes.push(Ok(self.0.delete_in_turns(key, DeleteOptions::default()).await));
+            let deleted = self.0.delete_in_turns(key, DeleteOptions::default()).await;
+            outcomes.push(deleted.map_err(|error| self.key_error("delete_many", key, error)));
             pace.did(1).await;
         }
         Ok(outcomes.into_iter().collect())
@@ -301,7 +306,8 @@ impl Store for MemoryStore {
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {
         self.check("update_expiry", key)?;
-        Ok(self.0.update_expiry(key, expiry))
+        let live = self.0.update_expiry(key, expiry);
+        live.map_err(|error| self.key_error("update_expiry", key, error))
     }
 
     async fn list_page(
