@@ -53,7 +53,21 @@ pub struct Capabilities {
     pub max_value_len: u64,
     /// The step to which deadlines are rounded up.
     pub expiry_granularity: Duration,
+    /// Whose they are, for errors.
+    backend: Backend,
 }
+
+/// A backend's name, where it is known; no part of what a store can do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Backend(Option<&'static str>);
+
+impl PartialEq for Backend {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Backend {}
 
 impl Capabilities {
     /// No flag set, volatile, keys up to [`MAX_KEY_LEN`], any value, deadlines of 1 µs.
@@ -71,6 +85,7 @@ impl Capabilities {
             max_key_len: MAX_KEY_LEN,
             max_value_len: u64::MAX,
             expiry_granularity: Duration::from_micros(1),
+            backend: Backend(None),
         }
     }
 
@@ -149,6 +164,34 @@ impl Capabilities {
     pub const fn with_expiry_granularity(mut self, expiry_granularity: Duration) -> Self {
         self.expiry_granularity = expiry_granularity;
         self
+    }
+
+    /// The same, with the name of the backend for the errors of those who check them.
+    pub(crate) const fn of_backend(mut self, backend: &'static str) -> Self {
+        self.backend = Backend(Some(backend));
+        self
+    }
+
+    /// Refuses a call on one key that needs more than is declared, for those who call a store.
+    #[inline]
+    pub(crate) fn admit(
+        &self,
+        operation: &'static str,
+        key: &str,
+        options: impl FnOnce(&Self) -> Result<()>,
+    ) -> Result<()> {
+        let admitted = self.check_key(key).and_then(|()| options(self));
+        admitted.map_err(|error| self.refusal(operation, error).with_key(key))
+    }
+
+    /// Names the operation and the backend in an error.
+    #[cold]
+    pub(crate) fn refusal(&self, operation: &'static str, error: Error) -> Error {
+        let error = error.with_operation(operation);
+        match self.backend.0 {
+            Some(backend) => error.with_backend(backend),
+            None => error,
+        }
     }
 
     /// Refuses a key that is longer than declared, before any I/O (`K1`).

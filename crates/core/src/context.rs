@@ -16,6 +16,7 @@ impl StoreContext {
     /// The context of a new store; `backend` is its name in errors.
     #[must_use]
     pub fn new(backend: &'static str, capabilities: Capabilities) -> Self {
+        let capabilities = capabilities.of_backend(backend);
         Self { backend, capabilities, lifecycle: Lifecycle::new() }
     }
 
@@ -28,7 +29,7 @@ impl StoreContext {
     /// The same context with other capabilities, such as a shorter key limit below a prefix.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
-        self.capabilities = capabilities;
+        self.capabilities = capabilities.of_backend(self.backend);
         self
     }
 

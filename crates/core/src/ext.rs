@@ -1,5 +1,4 @@
-use std::collections::HashSet;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,9 +9,9 @@ use chrono::{DateTime, Utc};
 use futures_core::Stream;
 
 use crate::{
-    BoxFuture, Codec, Condition, Cursor, DeleteOptions, Entry, Error, ErrorKind, Expiry,
-    GetOptions, IntoValue, ListPage, MessagePack, NamespacePage, Result, SetOptions, SetOutcome,
-    Store, Typed, Version, yield_now::YieldNow,
+    BoxFuture, Condition, Cursor, DeleteOptions, Entry, Error, ErrorKind, Expiry, GetOptions,
+    IntoValue, ListPage, MessagePack, NamespacePage, Result, SetOptions, SetOutcome, Store, Typed,
+    Version, yield_now::YieldNow,
 };
 
 /// How often a condition loop tries before it reports `Conflict`.
@@ -53,7 +52,8 @@ pub trait StoreExt: Store {
     /// It changes nothing.
     fn get_entry<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>>> {
         let version = self.capabilities().conditions;
-        self.get_opts(key, GetOptions::default().with_expires_in(true).with_version(version))
+        let options = GetOptions::default().with_expires_in(true).with_version(version);
+        read(self, key, options)
     }
 
     /// Stores a value, without expiry or condition unless the builder says so.
@@ -148,10 +148,7 @@ pub trait StoreExt: Store {
 
     /// A view that stores values of type `T`, as MessagePack unless
     /// [`with_codec`](Typed::with_codec) says otherwise; no envelope is put around them.
-    fn typed<T>(&self) -> Typed<'_, Self, T, MessagePack>
-    where
-        MessagePack: Codec<T>,
-    {
+    fn typed<T>(&self) -> Typed<'_, Self, T, MessagePack> {
         Typed::new(self, MessagePack)
     }
 }
@@ -174,14 +171,14 @@ async fn change<S: Store + ?Sized>(
     mut f: impl FnMut(Option<&Bytes>) -> Result<Option<Bytes>> + Send,
 ) -> Result<Option<Bytes>> {
     let name = |error: Error| error.with_operation(operation).with_key(key);
-    if !store.capabilities().conditions {
-        return Err(name(Error::unsupported("conditions")));
-    }
+    let capabilities = store.capabilities();
+    let versions = GetOptions::default().with_version(true);
+    capabilities.admit(operation, key, |declared| declared.check_get(&versions))?;
     for attempt in 0..MAX_ATTEMPTS {
         if attempt > 0 {
             YieldNow::default().await;
         }
-        let entry = store.get_opts(key, GetOptions::default().with_version(true)).await?;
+        let entry = store.get_opts(key, versions.clone()).await?;
         let new = f(entry.as_ref().map(|entry| &entry.value)).map_err(name)?;
         let condition = match entry {
             None => Condition::Absent,
@@ -196,6 +193,7 @@ async fn change<S: Store + ?Sized>(
                 let expiry =
                     if condition == Condition::Absent { Expiry::Never } else { Expiry::Keep };
                 let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
+                capabilities.check_set(value.len(), &options).map_err(name)?;
                 store.set_opts(key, value.clone(), options).await?.is_applied()
             }
             None if condition == Condition::Absent => true,
@@ -209,6 +207,25 @@ async fn change<S: Store + ?Sized>(
         }
     }
     Err(name(Error::new(ErrorKind::Conflict, format!("{MAX_ATTEMPTS} attempts were overtaken"))))
+}
+
+/// Reads from a store that declares what the options need.
+#[inline]
+pub(crate) fn read<'a, S: Store + ?Sized>(
+    store: &'a S,
+    key: &'a str,
+    options: GetOptions,
+) -> BoxFuture<'a, Result<Option<Entry>>> {
+    match store.capabilities().admit("get", key, |declared| declared.check_get(&options)) {
+        Ok(()) => store.get_opts(key, options),
+        Err(error) => refused(error),
+    }
+}
+
+/// A call that does not get to the store.
+#[cold]
+fn refused<'a, T: Send + 'a>(error: Error) -> BoxFuture<'a, Result<T>> {
+    Box::pin(std::future::ready(Err(error)))
 }
 
 /// A read that is about to happen: see [`StoreExt::get`].
@@ -233,7 +250,7 @@ impl<'a, S: Store + ?Sized> IntoFuture for Get<'a, S> {
     type IntoFuture = GetFuture<'a>;
 
     fn into_future(self) -> GetFuture<'a> {
-        GetFuture(self.store.get_opts(self.key, self.options))
+        GetFuture(read(self.store, self.key, self.options))
     }
 }
 
@@ -324,7 +341,11 @@ impl<'a, S: Store + ?Sized> IntoFuture for Set<'a, S> {
     type IntoFuture = BoxFuture<'a, Result<SetOutcome>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.store.set_opts(self.key, self.value, self.options)
+        let Self { store, key, value, options } = self;
+        match store.capabilities().admit("set", key, |it| it.check_set(value.len(), &options)) {
+            Ok(()) => store.set_opts(key, value, options),
+            Err(error) => refused(error),
+        }
     }
 }
 
@@ -350,7 +371,11 @@ impl<'a, S: Store + ?Sized> IntoFuture for Delete<'a, S> {
     type IntoFuture = BoxFuture<'a, Result<bool>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.store.delete_opts(self.key, self.options)
+        let Self { store, key, options } = self;
+        match store.capabilities().admit("delete", key, |it| it.check_delete(&options)) {
+            Ok(()) => store.delete_opts(key, options),
+            Err(error) => refused(error),
+        }
     }
 }
 
@@ -493,12 +518,13 @@ impl<'a, P> Pages<'a, P> {
 /// Tells whether a name was given before: by the last one where they come in order, else by all.
 enum Seen {
     Ordered(Option<String>),
-    Any(HashSet<String>),
+    // A hash table would have to move all of them now and then, which takes long.
+    Any(BTreeSet<String>),
 }
 
 impl Seen {
     fn new(ordered: bool) -> Self {
-        if ordered { Self::Ordered(None) } else { Self::Any(HashSet::new()) }
+        if ordered { Self::Ordered(None) } else { Self::Any(BTreeSet::new()) }
     }
 
     fn is_new(&mut self, name: &str) -> bool {

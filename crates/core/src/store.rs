@@ -90,11 +90,13 @@ pub trait Store: Debug + Send + Sync {
 
     /// Tells whether `key` is live.
     async fn exists(&self, key: &str) -> Result<bool> {
+        self.capabilities().admit("exists", key, |_| Ok(()))?;
         Ok(self.get_opts(key, GetOptions::default()).await?.is_some())
     }
 
     /// Returns how long `key` still lives.
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
+        self.capabilities().admit("expires_in", key, |_| Ok(()))?;
         let entry = self.get_opts(key, GetOptions::default().with_expires_in(true)).await?;
         Ok(match entry {
             None => ExpiresIn::Missing,
@@ -110,7 +112,7 @@ pub trait Store: Debug + Send + Sync {
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
         let capabilities = self.capabilities();
         let checked = keys.iter().try_for_each(|key| capabilities.check_key(key));
-        checked.map_err(|error| error.with_operation("get_many"))?;
+        checked.map_err(|error| capabilities.refusal("get_many", error))?;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
             let entry = self.get_opts(key, GetOptions::default()).await;
@@ -135,7 +137,7 @@ pub trait Store: Debug + Send + Sync {
             let checked = capabilities.check_set(item.value.len(), &item.options);
             checked.map_err(|error| error.with_key(item.key))
         });
-        checked.map_err(|error| error.with_operation("set_many"))?;
+        checked.map_err(|error| capabilities.refusal("set_many", error))?;
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
             outcomes.push(self.set_opts(item.key, item.value, item.options).await);
@@ -153,7 +155,7 @@ pub trait Store: Debug + Send + Sync {
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
         let capabilities = self.capabilities();
         let checked = keys.iter().try_for_each(|key| capabilities.check_key(key));
-        checked.map_err(|error| error.with_operation("delete_many"))?;
+        checked.map_err(|error| capabilities.refusal("delete_many", error))?;
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             outcomes.push(self.delete_opts(key, DeleteOptions::default()).await);
@@ -277,7 +279,7 @@ fn refuse_closed<T>(outcomes: &[Result<T>]) -> Result<()> {
 }
 
 /// Lets other tasks run now and then during a bulk call on a store whose calls never wait (`S6`).
-async fn take_turns(done: usize) {
+pub(crate) async fn take_turns(done: usize) {
     if done.is_multiple_of(32) {
         YieldNow::default().await;
     }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::ext::read;
 use crate::{
     BoxFuture, Codec, Error, Expiry, GetOptions, Result, Set, SetOutcome, Store, StoreExt, Version,
 };
@@ -29,7 +30,7 @@ pub struct Typed<'a, S: ?Sized, T, C> {
     types: PhantomData<fn(T) -> T>,
 }
 
-impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
+impl<'a, S: Store + ?Sized, T, C> Typed<'a, S, T, C> {
     pub(crate) fn new(store: &'a S, codec: C) -> Self {
         Self { store, codec, types: PhantomData }
     }
@@ -39,7 +40,9 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     pub fn with_codec<D: Codec<T>>(self, codec: D) -> Typed<'a, S, T, D> {
         Typed::new(self.store, codec)
     }
+}
 
+impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     /// Reads and decodes a value.
     ///
     /// # Errors
@@ -57,7 +60,7 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     }
 
     async fn decode(&self, key: &str, options: GetOptions) -> Result<Option<T>> {
-        let Some(entry) = self.store.get_opts(key, options).await? else {
+        let Some(entry) = read(self.store, key, options).await? else {
             return Ok(None);
         };
         let value = self.codec.decode(&entry.value);

@@ -2,7 +2,8 @@ use bytes::Bytes;
 
 /// What can be stored as a value: text or bytes, borrowed or owned.
 ///
-/// Borrowed data is copied once; a `String`, `Vec<u8>` or [`Bytes`] is taken as it is.
+/// Borrowed data is copied once, in one go; a `String`, `Vec<u8>` or [`Bytes`] is taken as it is, which
+/// makes them the way for values of many megabytes.
 pub trait IntoValue {
     /// The bytes to store.
     fn into_value(self) -> Bytes;

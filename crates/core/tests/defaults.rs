@@ -3,11 +3,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use common::{MapStore, Picky, count_turns, kind};
 use larder_core::{
-    Capabilities, Condition, ErrorKind, Expiry, SetItem, SetOptions, SetOutcome, Store, StoreExt,
+    Bytes, Capabilities, Condition, DeleteOptions, Entry, ErrorKind, Expiry, GetOptions, Raw,
+    Result, SetItem, SetOptions, SetOutcome, Store, StoreExt, Version, async_trait,
 };
 
 #[tokio::test]
@@ -90,4 +94,88 @@ async fn a_bulk_call_that_never_waits_lets_other_tasks_run() {
     let after_delete = turns.swap(0, SeqCst);
     let fewest = after_set.min(after_get).min(after_delete);
     assert!(fewest >= 10, "{after_set}, {after_get}, {after_delete}");
+}
+
+/// Takes whatever it is given, and no notice of any option.
+#[derive(Debug, Default)]
+struct Careless(Mutex<BTreeMap<String, Bytes>>);
+
+#[async_trait]
+impl Store for Careless {
+    async fn get_opts(&self, key: &str, _options: GetOptions) -> Result<Option<Entry>> {
+        Ok(self.0.lock().unwrap().get(key).cloned().map(Entry::new))
+    }
+
+    async fn set_opts(&self, key: &str, value: Bytes, _options: SetOptions) -> Result<SetOutcome> {
+        self.0.lock().unwrap().insert(key.into(), value);
+        Ok(SetOutcome::Applied)
+    }
+
+    async fn delete_opts(&self, key: &str, _options: DeleteOptions) -> Result<bool> {
+        Ok(self.0.lock().unwrap().remove(key).is_some())
+    }
+
+    async fn delete_all(&self) -> Result<()> {
+        self.0.lock().unwrap().clear();
+        Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new().with_max_key_len(4).with_max_value_len(4)
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_does_not_declare_never_gets_to_it() {
+    let careless = Careless::default();
+    careless.0.lock().unwrap().extend([("k".into(), "v".into()), ("12345".into(), "v".into())]);
+    let store: &dyn Store = &careless;
+    let second = Duration::from_secs(1);
+    let version = || Version::new("v");
+    for error in [
+        store.get("12345").await.unwrap_err(),
+        store.get_entry("12345").await.unwrap_err(),
+        store.typed::<Bytes>().with_codec(Raw).get("12345").await.unwrap_err(),
+        store.exists("12345").await.unwrap_err(),
+        store.expires_in("12345").await.unwrap_err(),
+        store.set("12345", "w").await.unwrap_err(),
+        store.delete("12345").await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidKey, Some("12345")), "{error}");
+        assert!(error.operation().is_some(), "{error}");
+    }
+    for error in [
+        store.get("k").renew_for(second).await.unwrap_err(),
+        store.set("k", "w").if_absent().await.unwrap_err(),
+        store.set("k", "w").if_present().await.unwrap_err(),
+        store.set("k", "w").if_matches(version()).await.unwrap_err(),
+        store.delete("k").if_matches(version()).await.unwrap_err(),
+        store.increment("k", 1).await.unwrap_err(),
+        store.update("k", |_| Some("w")).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Unsupported, Some("k")), "{error}");
+    }
+    assert_eq!(kind(store.set("k", "12345").await), ErrorKind::TooLarge);
+    assert_eq!(*careless.0.lock().unwrap(), {
+        BTreeMap::from([("k".to_owned(), Bytes::from("v")), ("12345".to_owned(), "v".into())])
+    });
+    assert_eq!(store.get("k").await.unwrap().unwrap(), "v");
+    assert!(store.set("1234", "1234").ttl(second).await.unwrap().is_applied());
+    assert!(store.exists("1234").await.unwrap() && store.delete("1234").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_backend_where_it_is_known() {
+    let limits = Capabilities::new().with_max_key_len(1);
+    let store = MapStore::with_capabilities(limits);
+    assert_eq!(store.capabilities(), limits);
+    let errors = [
+        store.get("long").await.map(drop),
+        store.set("k", "v").if_absent().await.map(drop),
+        store.get_many(&["k", "long"]).await.map(drop),
+    ];
+    for (error, operation) in errors.into_iter().zip(["get", "set", "get_many"]) {
+        let error = error.unwrap_err();
+        assert_eq!((error.operation(), error.backend()), (Some(operation), Some("map")));
+    }
 }
