@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,8 +8,11 @@ use bytes::Bytes;
 use crate::{
     Capabilities, Cursor, CursorScope, DeleteManyOutcome, DeleteOptions, Entry, Error, ErrorKind,
     ExpiresIn, Expiry, GetOptions, InProgress, ListPage, Namespace, NamespacePage, Result, SetItem,
-    SetOptions, SetOutcome, Store, StoreContext,
+    SetOptions, SetOutcome, Store, StoreContext, store::take_turns,
 };
+
+/// How many keys are looked at, and deleted, at a time.
+const PAGE: usize = 1_000;
 
 /// A store whose keys live in a tree of namespaces.
 ///
@@ -58,7 +62,7 @@ pub trait NamespacedStore: Store {
 /// It declares what the inner store declares, save `purge` (the inner store purges without regard
 /// to namespaces; call it there) and the key length, from which the prefix is taken.
 ///
-/// `list_child_namespaces` walks every key below the namespace.
+/// `list_child_namespaces` and `delete_all` walk every key below the namespace.
 #[derive(Clone)]
 pub struct Namespaced<S> {
     inner: S,
@@ -112,17 +116,39 @@ impl<S: Store + Clone + 'static> Namespaced<S> {
     }
 
     /// Begins a bulk call, and gives the physical names of its keys.
-    fn begin_bulk(
+    async fn begin_bulk(
         &self,
         operation: &'static str,
         keys: &[&str],
     ) -> Result<(InProgress, Vec<String>)> {
         let call = self.context.begin_bulk(operation, keys.iter().copied())?;
-        Ok((call, keys.iter().map(|key| self.physical(key)).collect()))
+        let mut physicals = Vec::with_capacity(keys.len());
+        for key in keys {
+            physicals.push(self.physical(key));
+            take_turns(physicals.len()).await;
+        }
+        Ok((call, physicals))
     }
 
     fn physical(&self, key: &str) -> String {
         format!("{}:{key}", self.prefix)
+    }
+
+    /// The namespaces below this one in what follows its name in a physical name; `None` where
+    /// Larder cannot have written that.
+    fn segments_of<'k>(&self, rest: &'k str) -> Option<Vec<Cow<'k, str>>> {
+        let (path, _key) = rest.split_once(':')?;
+        let segments: Option<Vec<_>> = path.split('/').map(Namespace::unescape_segment).collect();
+        segments.filter(|segments| self.namespace.join_all(segments).is_ok())
+    }
+
+    /// Names a key as the caller did in the error of a bulk call that touched none.
+    fn name_key(&self, error: Error) -> Error {
+        let own = error.key().and_then(|key| key.strip_prefix(&*self.prefix)?.strip_prefix(':'));
+        match own.map(str::to_owned) {
+            Some(key) => error.replace_key(&key),
+            None => error,
+        }
     }
 
     fn child_scope(&self) -> CursorScope {
@@ -149,25 +175,41 @@ fn inner_cursor(position: &Bytes) -> Option<Cursor> {
 impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     async fn get_opts(&self, key: &str, options: GetOptions) -> Result<Option<Entry>> {
         let (_call, physical) = self.begin("get", key)?;
+        self.capabilities().admit("get", key, |declared| declared.check_get(&options))?;
         self.inner.get_opts(&physical, options).await.map_err(|error| error.replace_key(key))
     }
 
     async fn set_opts(&self, key: &str, value: Bytes, options: SetOptions) -> Result<SetOutcome> {
         let (_call, physical) = self.begin("set", key)?;
+        let checks = |declared: &Capabilities| declared.check_set(value.len(), &options);
+        self.capabilities().admit("set", key, checks)?;
         self.inner.set_opts(&physical, value, options).await.map_err(|error| error.replace_key(key))
     }
 
     async fn delete_opts(&self, key: &str, options: DeleteOptions) -> Result<bool> {
         let (_call, physical) = self.begin("delete", key)?;
+        self.capabilities().admit("delete", key, |declared| declared.check_delete(&options))?;
         self.inner.delete_opts(&physical, options).await.map_err(|error| error.replace_key(key))
     }
 
     async fn delete_all(&self) -> Result<()> {
         let _call = self.context.begin_keyless("delete_all")?;
-        for separator in [':', '/'] {
-            self.inner.delete_prefix(&format!("{}{separator}", self.prefix)).await?;
+        self.inner.delete_prefix(&self.physical("")).await?;
+        let below = format!("{}/", self.prefix);
+        let mut cursor = None;
+        loop {
+            let page = self.inner.list_page(&below, cursor.as_ref(), PAGE).await?;
+            let keys = page.keys.iter().map(String::as_str);
+            let ours: Vec<&str> =
+                keys.filter(|key| self.segments_of(&key[below.len()..]).is_some()).collect();
+            for deleted in self.inner.delete_many(&ours).await?.outcomes {
+                deleted?;
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -185,30 +227,32 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
-        let (_call, physicals) = self.begin_bulk("get_many", keys)?;
+        let (_call, physicals) = self.begin_bulk("get_many", keys).await?;
         let below: Vec<&str> = physicals.iter().map(String::as_str).collect();
-        let mut values = self.inner.get_many(&below).await?;
+        let mut values = self.inner.get_many(&below).await.map_err(|error| self.name_key(error))?;
         name_keys(&mut values, keys);
         Ok(values)
     }
 
     async fn set_many(&self, items: Vec<SetItem<'_>>) -> Result<Vec<Result<SetOutcome>>> {
         let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
-        let (_call, physicals) = self.begin_bulk("set_many", &keys)?;
+        let (_call, physicals) = self.begin_bulk("set_many", &keys).await?;
         let items = items
             .into_iter()
             .zip(&physicals)
             .map(|(item, key)| SetItem::new(key, item.value).with_options(item.options))
             .collect();
-        let mut outcomes = self.inner.set_many(items).await?;
+        let mut outcomes =
+            self.inner.set_many(items).await.map_err(|error| self.name_key(error))?;
         name_keys(&mut outcomes, &keys);
         Ok(outcomes)
     }
 
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
-        let (_call, physicals) = self.begin_bulk("delete_many", keys)?;
+        let (_call, physicals) = self.begin_bulk("delete_many", keys).await?;
         let below: Vec<&str> = physicals.iter().map(String::as_str).collect();
-        let mut outcome = self.inner.delete_many(&below).await?;
+        let outcome = self.inner.delete_many(&below).await;
+        let mut outcome = outcome.map_err(|error| self.name_key(error))?;
         name_keys(&mut outcome.outcomes, keys);
         Ok(outcome)
     }
@@ -248,9 +292,8 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
             .keys
             .iter()
             .filter_map(|key| {
-                let rest = &key[below.len()..];
-                let segment = rest.split(['/', ':']).next()?;
-                Some(Namespace::unescape_segment(segment)?.into_owned())
+                let segments = self.segments_of(&key[below.len()..])?;
+                segments.into_iter().next().map(Cow::into_owned)
             })
             .collect();
         segments.sort_unstable();

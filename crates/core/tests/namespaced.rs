@@ -8,7 +8,8 @@ use std::sync::Arc;
 use common::{MapStore, Picky, assert_answers, assert_closed, kind};
 use futures_util::TryStreamExt;
 use larder_core::{
-    Capabilities, ErrorKind, Namespaced, NamespacedStore, SetItem, Store, StoreExt, forward_store,
+    Capabilities, Condition, DeleteOptions, ErrorKind, GetOptions, Namespaced, NamespacedStore,
+    SetItem, SetOptions, Store, StoreExt, forward_store,
 };
 
 fn assert_shareable<T: Send + Sync + std::fmt::Debug>() {}
@@ -47,6 +48,46 @@ async fn namespaces_are_kept_apart_from_each_other_and_from_foreign_keys() {
     assert_eq!(keys, ["k"]);
     root.delete_all().await.unwrap();
     assert_eq!(flat.physical_keys(), ["k", "larderx:k"]);
+}
+
+#[tokio::test]
+async fn what_larder_cannot_have_named_is_no_namespace_and_stays() {
+    let flat = MapStore::new();
+    let root = Namespaced::new(flat.clone()).unwrap();
+    root.with_path(&["a", "b"]).unwrap().set("k", "v").await.unwrap();
+    let too_long = format!("larder/{}:k", "x".repeat(256));
+    let foreign = ["larder/", "larder/%41:k", "larder/a//b:k", "larder/a/:k", "larder/name"];
+    for key in foreign.iter().copied().chain([&*too_long]) {
+        flat.set(key, "foreign").await.unwrap();
+    }
+    let children: Vec<String> = root.namespaces().try_collect().await.unwrap();
+    assert_eq!(children, ["a"]);
+    root.with_namespace("a").unwrap().delete_all().await.unwrap();
+    root.delete_all().await.unwrap();
+    assert_eq!(flat.physical_keys().len(), foreign.len() + 1);
+    assert!(root.namespaces().try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_namespace_refuses_what_the_store_below_does_not_declare() {
+    let limits = Capabilities::new().with_list(true).with_max_value_len(4);
+    let flat = MapStore::with_capabilities(limits);
+    let child = Namespaced::new(flat).unwrap().with_namespace("a").unwrap();
+    let condition = SetOptions::default().with_condition(Condition::Absent);
+    let version = GetOptions::default().with_version(true);
+    let matches = DeleteOptions::default().with_condition(Condition::Present);
+    let none = SetOptions::default();
+    let large = SetItem::new("k", "12345");
+    for (error, expected) in [
+        (child.set_opts("k", "12345".into(), none).await.map(drop), ErrorKind::TooLarge),
+        (child.set_opts("k", "v".into(), condition).await.map(drop), ErrorKind::Unsupported),
+        (child.get_opts("k", version).await.map(drop), ErrorKind::Unsupported),
+        (child.delete_opts("k", matches).await.map(drop), ErrorKind::Unsupported),
+        (child.set_many(vec![large]).await.map(drop), ErrorKind::TooLarge),
+    ] {
+        let error = error.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (expected, Some("k")), "{error}");
+    }
 }
 
 #[tokio::test]
