@@ -142,7 +142,11 @@ impl Menu {
                 Op::Get { at, key, renew }
             }
             9..19 => {
-                let value = if random.once_in(4) { index.to_string() } else { format!("v{index}") };
+                let value = match random.below(8) {
+                    0 => String::new(),
+                    1 | 2 => index.to_string(),
+                    _ => format!("v{index}"),
+                };
                 Op::Set { at, key, value, life: self.life(random), when: self.when(random) }
             }
             19..22 => Op::Delete { at, key, when: self.when(random) },

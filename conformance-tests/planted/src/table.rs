@@ -240,6 +240,21 @@ Values {
     batches_read_the_empty_as_missing over_memory(BatchesReadTheEmptyAsMissing)
         "`get_many` gives none for an empty value."
         => "values::empty_is_not_missing";
+    listings_hide_the_empty over_memory(ListingsHideTheEmpty)
+        "A listing leaves out keys with an empty value."
+        => "values::an_empty_value_lives_as_any_other";
+    purges_the_empty over_memory(PurgesTheEmpty)
+        "`delete_expired` removes live keys with an empty value."
+        => "values::an_empty_value_lives_as_any_other";
+    renews_nothing_empty over_memory(RenewsNothingEmpty)
+        "A get with renewal does not renew an empty value."
+        => "values::an_empty_value_lives_as_any_other";
+    updates_nothing_empty over_memory(UpdatesNothingEmpty)
+        "`update_expiry` takes an empty value for a missing one."
+        => "values::an_empty_value_lives_as_any_other";
+    keeps_no_life_of_the_empty over_memory(KeepsNoLifeOfTheEmpty)
+        "A set that keeps the expiry of an empty value is stored without one."
+        => "values::an_empty_value_lives_as_any_other";
     batches_cut_large_values over_memory(BatchesCutLargeValues)
         "`set_many` stores the first 64 KiB of a value."
         => "values::every_size_comes_back";
@@ -300,6 +315,9 @@ Namespaces {
     child_forgets_durability over_memory(ChildForgetsOptions)
         "A child drops its parent's options, as in Litestar's file store."
         => "namespaces::a_child_inherits_the_configuration";
+    repeated_segments_are_one shelf(RepeatedSegmentsAreOne)
+        "A path in which a segment is repeated is the one in which it is not."
+        => "namespaces::no_two_names_ever_meet";
     purge_fails_on_children over_memory(PurgeFailsOnChildren)
         "`delete_expired` fails once there is a child namespace, as in Litestar's file store."
         => "expiry::a_purge_covers_descendants_and_nothing_else";

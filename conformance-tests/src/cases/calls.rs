@@ -1,8 +1,8 @@
 //! Every call of a store, one by one, for what holds of all of them.
 
 use larder_core::{
-    BoxFuture, Condition, DeleteOptions, Expiry, Result, SetItem, SetOptions, Store, StoreExt,
-    Version,
+    BoxFuture, Bytes, Condition, DeleteOptions, Entry, Expiry, GetOptions, Result, SetItem,
+    SetOptions, SetOutcome, Store, StoreExt, Version,
 };
 
 use crate::trial::{LONG, Trial};
@@ -11,6 +11,25 @@ type Call<'s> = (&'static str, BoxFuture<'s, Result<()>>);
 
 fn done<'s, T: 's>(call: impl Future<Output = Result<T>> + Send + 's) -> BoxFuture<'s, Result<()>> {
     Box::pin(async { call.await.map(drop) })
+}
+
+/// A get as the store itself answers it, past what `StoreExt` refuses.
+pub(super) async fn bare_get(store: &dyn Store, key: &str) -> Result<Option<Entry>> {
+    store.get_opts(key, GetOptions::default()).await
+}
+
+/// A set as the store itself answers it, past what `StoreExt` refuses.
+pub(super) async fn bare_set(
+    store: &dyn Store,
+    key: &str,
+    value: impl Into<Bytes>,
+) -> Result<SetOutcome> {
+    store.set_opts(key, value.into(), SetOptions::default()).await
+}
+
+/// A deletion as the store itself answers it, past what `StoreExt` refuses.
+pub(super) async fn bare_delete(store: &dyn Store, key: &str) -> Result<bool> {
+    store.delete_opts(key, DeleteOptions::default()).await
 }
 
 /// A batch, which fails where one of its keys does.

@@ -54,6 +54,8 @@ values {
         "A value is any bytes: each single byte, all bytes at once, empty, text, numbers.";
     empty_is_not_missing [S1] []
         "An empty value is a live value and not a missing one.";
+    an_empty_value_lives_as_any_other [S1 E4 E5 E6 C3 S8] []
+        "An empty value expires, is renewed, kept, listed, counted and spared by a purge as any other.";
     every_size_comes_back [S1] []
         "Values of every size come back, at the sizes where encodings change.";
     eight_mebibytes_come_back [S1 S3] []

@@ -8,7 +8,9 @@ use larder_core::{
     StorageObject, Store, StoreExt,
 };
 
+use super::calls::bare_set;
 use super::conditions::version;
+use super::listing::{all_keys, expect_listed};
 use crate::random::Random;
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
@@ -85,6 +87,63 @@ pub(super) async fn empty_is_not_missing(t: &Trial) -> Verdict {
     expect_expires_in(&store, "k", ExpiresIn::Never).await?;
     ensure!(store.delete("k").await?, "delete(\"k\") gave false for an empty value");
     expect_missing(&store, "k").await
+}
+
+pub(super) async fn an_empty_value_lives_as_any_other(t: &Trial) -> Verdict {
+    let (store, declared) = (t.store(), t.capabilities());
+    let keys = ["p:dated", "p:kept", "p:timeless"];
+    store.set("p:timeless", "").await?;
+    store.set("p:dated", "").ttl(LONG).await?;
+    store.set("p:kept", "").ttl(LONG).await?;
+    store.set("p:kept", "").keep_ttl().await?;
+    for key in ["p:dated", "p:kept"] {
+        t.collect(lives_between(&store, key, Duration::ZERO, LONG).await)?;
+    }
+    if declared.renew {
+        t.part();
+        let found = store.get("p:dated").renew_for(3 * LONG).await?;
+        ensure!(found.is_some(), "get(\"p:dated\") with a renewal gave none for an empty value");
+        t.collect(lives_between(&store, "p:dated", LONG, 3 * LONG).await)?;
+        let live = store.update_expiry("p:dated", LONG.into()).await?;
+        ensure!(live, "update_expiry(\"p:dated\") gave false for an empty value");
+        t.collect(lives_between(&store, "p:dated", Duration::ZERO, LONG).await)?;
+    }
+    if declared.purge {
+        t.part();
+        store.set("p:dying", "").ttl(t.tick()).await?;
+        t.outlive(t.tick()).await;
+        store.delete_expired().await?;
+        for key in keys {
+            t.collect(expect_value(&store, key, b"").await)?;
+        }
+    }
+    if declared.list {
+        t.part();
+        let listed = all_keys(&store, "p:", 2).await?;
+        t.collect(expect_listed(&listed, keys))?;
+    }
+    let deleted = store.delete_many(&["p:timeless", "none"]).await?;
+    ensure!(
+        deleted.existed == 1,
+        "delete_many of an empty value and a missing key counted {}",
+        deleted.existed
+    );
+    if declared.list {
+        let removed = store.delete_prefix("p:").await?;
+        ensure!(removed == 2, "delete_prefix(\"p:\") of two empty values counted {removed}");
+    }
+    Ok(())
+}
+
+/// Sees that a key with an empty value lives on for more than `least`, and not for more than `most`.
+async fn lives_between(store: &dyn Store, key: &str, least: Duration, most: Duration) -> Verdict {
+    match store.expires_in(key).await? {
+        ExpiresIn::In(left) if left > least && left <= most => Ok(()),
+        left => Err(Stop::fail(format!(
+            "expires_in({key:?}) gave {left:?} for an empty value with more than {least:?} and at \
+             most {most:?} to live"
+        ))),
+    }
 }
 
 pub(super) async fn every_size_comes_back(t: &Trial) -> Verdict {
@@ -222,11 +281,13 @@ pub(super) async fn values_up_to_the_declared_limit(t: &Trial) -> Verdict {
     expect_value(&store, "k", &largest).await?;
     let larger = vec![0; most + 1];
     let call = format!("set(\"k\", {} bytes)", most + 1);
-    expect_kind(&call, store.set("k", &larger).await, ErrorKind::TooLarge)?;
+    let larger = Bytes::from(larger);
+    let set = bare_set(&store, "k", larger.clone()).await;
+    expect_kind(&call, set, ErrorKind::TooLarge)?;
     expect_value(&store, "k", &largest).await?;
     let left = store.expires_in("k").await?;
     ensure!(left != ExpiresIn::Never, "a refused set cleared the expiry of the old value");
-    let new = store.set("new", &larger).await;
+    let new = bare_set(&store, "new", larger).await;
     expect_kind(&call, new, ErrorKind::TooLarge)?;
     expect_missing(&store, "new").await
 }

@@ -59,6 +59,18 @@ impl Twist for ClearsWithoutGrandchildren {
 }
 
 #[derive(Debug)]
+pub(crate) struct RepeatedSegmentsAreOne;
+
+impl Twist for RepeatedSegmentsAreOne {
+    fn place(&self, namespace: &Namespace, key: &str) -> String {
+        let mut segments: Vec<&str> = namespace.segments().collect();
+        segments.dedup();
+        let shortened = Namespace::from_segments(segments).unwrap_or_default();
+        format!("{}:{key}", prefix_of(&shortened))
+    }
+}
+
+#[derive(Debug)]
 pub(crate) struct ClearsOnlyItself;
 
 impl Twist for ClearsOnlyItself {

@@ -1,6 +1,9 @@
 use std::sync::{Mutex, PoisonError};
 
-use larder_core::{Bytes, Result, SetItem, SetOutcome, StorageObject, Store, async_trait};
+use larder_core::{
+    Bytes, Cursor, Entry, Expiry, GetOptions, ListPage, Result, SetItem, SetOptions, SetOutcome,
+    StorageObject, Store, StoreExt, async_trait,
+};
 
 use crate::shelf::Twist;
 use crate::tamper::{At, Tamper};
@@ -124,6 +127,95 @@ impl Tamper for BatchesReadTheEmptyAsMissing {
         let values = at.inner.get_many(keys).await?.into_iter();
         let full = |value: Option<Bytes>| value.filter(|value| !value.is_empty());
         Ok(values.map(|value| value.map(full)).collect())
+    }
+}
+
+/// The keys without an empty value, asked for one by one.
+async fn full(at: &At, keys: Vec<String>) -> Result<Vec<String>> {
+    let mut full = Vec::new();
+    for key in keys {
+        if at.inner.get(&key).await?.is_some_and(|value| !value.is_empty()) {
+            full.push(key);
+        }
+    }
+    Ok(full)
+}
+
+/// A length of zero means that a row has been read to its end.
+#[derive(Debug)]
+pub(crate) struct ListingsHideTheEmpty;
+
+#[async_trait]
+impl Tamper for ListingsHideTheEmpty {
+    async fn list_page(
+        &self,
+        at: &At,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        let page = at.inner.list_page(prefix, cursor, limit).await?;
+        Ok(ListPage::new(full(at, page.keys).await?, page.next))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct PurgesTheEmpty;
+
+#[async_trait]
+impl Tamper for PurgesTheEmpty {
+    async fn delete_expired(&self, at: &At) -> Result<u64> {
+        let removed = at.inner.delete_expired().await?;
+        let page = at.inner.list_page("", None, 1_000).await?;
+        let full = full(at, page.keys.clone()).await?;
+        for key in page.keys.iter().filter(|key| !full.contains(key)) {
+            at.inner.delete(key).await?;
+        }
+        Ok(removed)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RenewsNothingEmpty;
+
+#[async_trait]
+impl Tamper for RenewsNothingEmpty {
+    async fn get_opts(&self, at: &At, key: &str, mut options: GetOptions) -> Result<Option<Entry>> {
+        if at.inner.get(key).await?.is_some_and(|value| value.is_empty()) {
+            options.renew_for = None;
+        }
+        at.inner.get_opts(key, options).await
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct UpdatesNothingEmpty;
+
+#[async_trait]
+impl Tamper for UpdatesNothingEmpty {
+    async fn update_expiry(&self, at: &At, key: &str, expiry: Expiry) -> Result<bool> {
+        let empty = at.inner.get(key).await?.is_some_and(|value| value.is_empty());
+        if empty { Ok(false) } else { at.inner.update_expiry(key, expiry).await }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct KeepsNoLifeOfTheEmpty;
+
+#[async_trait]
+impl Tamper for KeepsNoLifeOfTheEmpty {
+    async fn set_opts(
+        &self,
+        at: &At,
+        key: &str,
+        value: Bytes,
+        mut options: SetOptions,
+    ) -> Result<SetOutcome> {
+        let replaced = at.inner.get(key).await?;
+        if options.expiry == Expiry::Keep && replaced.is_some_and(|value| value.is_empty()) {
+            options.expiry = Expiry::Never;
+        }
+        at.inner.set_opts(key, value, options).await
     }
 }
 

@@ -25,13 +25,12 @@ const ATTEMPTS: usize = 5;
 pub(in crate::cases) async fn a_listing_costs_what_it_walks(t: &Trial) -> Verdict {
     let store = t.store();
     let (few, many) = (numbered(FEW), numbered(MANY));
-    let (mut short, mut long) = (LEAST, Duration::MAX);
+    let (mut short, mut long) = (quickest_of_few(t, &store, &few).await?, Duration::MAX);
     for _ in 0..ROUNDS {
-        store.delete_all().await?;
-        fill(&store, &few).await?;
-        short = LEAST.max(quickest(t, &store, FEW, MANY / FEW, 3, Duration::ZERO).await?);
         fill(&store, &many).await?;
-        long = quickest(t, &store, MANY, 1, ATTEMPTS, short * DEARER).await?;
+        long = long.min(quickest(t, &store, MANY, 1, ATTEMPTS, short * DEARER).await?);
+        // Once more: what has delayed the short one makes nothing good.
+        short = short.min(quickest_of_few(t, &store, &few).await?);
         if long < short * DEARER {
             return Ok(());
         }
@@ -40,6 +39,13 @@ pub(in crate::cases) async fn a_listing_costs_what_it_walks(t: &Trial) -> Verdic
         "listing {MANY} keys in pages of {PAGE} takes {long:?}, and as many pages of {FEW} keys \
          {short:?}: a page must not cost more than {DEARER} times as much"
     )))
+}
+
+async fn quickest_of_few(t: &Trial, store: &dyn Store, few: &[String]) -> Verdict<Duration> {
+    store.delete_all().await?;
+    fill(store, few).await?;
+    let quickest = quickest(t, store, FEW, MANY / FEW, 3, Duration::ZERO).await?;
+    Ok(quickest.max(LEAST))
 }
 
 /// The shortest of several attempts to list everything so many times; one below `enough` is the

@@ -91,7 +91,10 @@ pub(super) async fn all_children(store: &dyn Store, limit: usize) -> Verdict<Vec
 }
 
 /// Sees that what was listed is what is there, each at least once.
-fn expect_listed<'k>(listed: &[String], want: impl IntoIterator<Item = &'k str>) -> Verdict {
+pub(super) fn expect_listed<'k>(
+    listed: &[String],
+    want: impl IntoIterator<Item = &'k str>,
+) -> Verdict {
     let found: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
     let want: BTreeSet<&str> = want.into_iter().collect();
     let shown = |keys: Vec<&&str>| {
