@@ -510,6 +510,9 @@ Listing {
     cursor_forgets_the_store shelf(CursorForgetsTheStore)
         "A cursor of another store is taken."
         => "listing::a_cursor_of_another_store_is_refused";
+    numbers_its_snapshots over_shelf(NumbersItsSnapshots::default())
+        "A cursor taken to another process goes on in a listing of that process's own."
+        => "listing::a_cursor_means_the_same_on_another_handle";
     cursor_forgets_its_kind shelf(CursorForgetsItsKind)
         "A cursor of keys is taken for one of namespaces."
         => "listing::a_cursor_of_another_listing_is_refused";

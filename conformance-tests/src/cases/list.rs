@@ -251,6 +251,8 @@ listing {
         "A cursor of another namespace is `InvalidCursor`.";
     a_cursor_of_another_store_is_refused [C3] [List]
         "A cursor of another store is `InvalidCursor`.";
+    a_cursor_means_the_same_on_another_handle [C3] [List SecondHandle]
+        "A cursor goes on where it stood when another handle to the same data takes it, or is `InvalidCursor`.";
     a_cursor_that_is_none_is_refused [C3 X2] [List]
         "Bytes that are no cursor are `InvalidCursor`, and a cursor carried elsewhere still works.";
     a_page_of_no_keys_cannot_be_asked_for [C3 X2] [List]

@@ -207,6 +207,50 @@ impl Twist for CursorForgetsItsKind {
     }
 }
 
+/// A listing works on a snapshot, and its cursor has the snapshot's number, which begins with 1 in
+/// each process.
+#[derive(Debug, Default)]
+pub(crate) struct NumbersItsSnapshots(Mutex<Vec<Vec<String>>>);
+
+#[async_trait]
+impl Tamper for NumbersItsSnapshots {
+    async fn list_page(
+        &self,
+        at: &At,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        if limit == 0 {
+            return at.inner.list_page(prefix, cursor, limit).await;
+        }
+        let scope = CursorScope::keys(b"snapshots", at.inner.namespace(), prefix);
+        let place = |bytes: &[u8]| u32::from_ne_bytes(*bytes.first_chunk().unwrap_or(&[0; 4]));
+        let (number, from) = match cursor {
+            None => (u32::MAX, 0),
+            Some(cursor) => {
+                let position = scope.open(cursor)?;
+                (place(&position), place(&position[4.min(position.len())..]) as usize)
+            }
+        };
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(number as usize).cloned();
+        let (number, keys) = if let Some(keys) = keys {
+            (number, keys)
+        } else {
+                let keys = at.inner.list_page(prefix, None, usize::MAX).await?.keys;
+                let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                taken.push(keys.clone());
+                (u32::try_from(taken.len() - 1).unwrap_or(0), keys)
+        };
+        let to = keys.len().min(from.saturating_add(limit));
+        let next = (to < keys.len()).then(|| {
+            let to = u32::try_from(to).unwrap_or(u32::MAX);
+            scope.seal(&[number.to_ne_bytes(), to.to_ne_bytes()].concat())
+        });
+        Ok(ListPage::new(keys.get(from..to).unwrap_or(&[]).to_vec(), next))
+    }
+}
+
 /// Whatever cannot be read as a cursor means the beginning.
 #[derive(Debug)]
 pub(crate) struct BadCursorBeginsAnew;

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use larder_core::{Cursor, ErrorKind, NamespacedStore, Store};
 
-use super::{MOST_PAGES, fill, numbered, page};
+use super::{MOST_PAGES, all_keys, fill, numbered, page};
 use crate::trial::Trial;
-use crate::verdict::{Stop, Verdict, expect_kind};
+use crate::verdict::{Stop, Verdict, ensure, expect_kind};
 
 /// A cursor of a listing that goes on.
 async fn some_cursor(store: &dyn Store, prefix: &str) -> Verdict<Cursor> {
@@ -104,5 +104,75 @@ pub(in crate::cases) async fn a_cursor_that_is_none_is_refused(t: &Trial) -> Ver
             t.collect(expect_kind(&call, children, ErrorKind::InvalidCursor).map(drop))?;
         }
     }
+    Ok(())
+}
+
+pub(in crate::cases) async fn a_cursor_means_the_same_on_another_handle(t: &Trial) -> Verdict {
+    let second = t.second_handle().await?;
+    let (first, second_tree) = (t.store(), second.tree);
+    // A listing that was begun when there was less to list, and never ended.
+    fill(&first, &numbered(3)).await?;
+    begin(&second.store, "").await?;
+    let others: Vec<String> = (0..30).map(|index| format!("other {index}")).collect();
+    fill(&first, &numbered(30)).await?;
+    fill(&first, &others).await?;
+    for (prefix, other) in [("", "key"), ("key", "other"), ("other", "key"), ("key", "key")] {
+        t.part();
+        let cursor = some_cursor(&first, prefix).await;
+        begin(&second.store, other).await?;
+        t.collect(goes_on(&first, &second.store, prefix, cursor).await)?;
+    }
+    let (Ok(tree), Some(second_tree)) = (t.tree(), second_tree) else { return Ok(()) };
+    t.part();
+    let there = tree.with_path(&["there"])?;
+    fill(&there, &numbered(30)).await?;
+    fill(&tree.with_path(&["elsewhere"])?, &others).await?;
+    let cursor = some_cursor(&there, "").await;
+    begin(&second_tree.with_path(&["elsewhere"])?, "").await?;
+    goes_on(&there, &second_tree.with_path(&["there"])?, "", cursor).await
+}
+
+/// Begins a listing, if it takes more than a page.
+async fn begin(store: &dyn Store, prefix: &str) -> Verdict {
+    match some_cursor(store, prefix).await {
+        Ok(_) | Err(Stop::Skip(_)) => Ok(()),
+        Err(fail) => Err(fail),
+    }
+}
+
+/// Sees that a listing, of which one handle has given one key, gives the others through another
+/// handle.
+async fn goes_on(
+    first: &dyn Store,
+    second: &dyn Store,
+    prefix: &str,
+    cursor: Verdict<Cursor>,
+) -> Verdict {
+    let mut next = Some(cursor?);
+    let mut given = Vec::new();
+    while let Some(cursor) = next {
+        match second.list_page(prefix, Some(&cursor), 10).await {
+            Ok(page) => {
+                given.extend(page.keys);
+                next = page.next;
+            }
+            // Whoever begins anew misses nothing.
+            Err(error) if error.kind() == ErrorKind::InvalidCursor => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let listed = all_keys(first, prefix, 100).await?;
+    let foreign = given.iter().find(|key| !listed.contains(key));
+    ensure!(
+        foreign.is_none(),
+        "a listing of {prefix:?} went on through another handle with {foreign:?}"
+    );
+    let missing = listed.iter().filter(|key| !given.contains(key)).count();
+    ensure!(
+        missing <= 1,
+        "a listing of {prefix:?} that went on through another handle gave {} of {} keys",
+        given.len(),
+        listed.len()
+    );
     Ok(())
 }

@@ -22,8 +22,9 @@ pub(super) use children::{
 };
 pub(super) use cost::a_listing_costs_what_it_walks;
 pub(super) use cursors::{
-    a_cursor_of_another_listing_is_refused, a_cursor_of_another_namespace_is_refused,
-    a_cursor_of_another_store_is_refused, a_cursor_that_is_none_is_refused,
+    a_cursor_means_the_same_on_another_handle, a_cursor_of_another_listing_is_refused,
+    a_cursor_of_another_namespace_is_refused, a_cursor_of_another_store_is_refused,
+    a_cursor_that_is_none_is_refused,
 };
 pub(super) use prefixes::{
     a_prefix_is_compared_byte_by_byte, delete_prefix_deletes_and_counts,
