@@ -1,11 +1,14 @@
 //! Pages of keys and of child namespaces.
 //!
 //! The first page reads the folder's names once and keeps them, sorted, for those that follow. They
-//! are kept for a while only; a page that finds them gone reads the folder again and goes on after
-//! the last name that its cursor knows, so that a whole listing costs what it walks.
+//! are kept for a while only; a page that finds them gone, or that comes from another store on the
+//! same root, reads the folder again and goes on after the last name that its cursor knows, so that a
+//! whole listing costs what it walks.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use larder_core::{CursorScope, ListPage, NamespacePage};
@@ -14,7 +17,7 @@ use tokio::time::Instant;
 use crate::driver::Driver;
 use crate::error::Raw;
 use crate::folder::Root;
-use crate::layout::KeyHash;
+use crate::layout::{FolderPath, KeyHash};
 use crate::record::Life;
 use crate::walk::{Glance, Item, Node, contents, glance, read_folder};
 
@@ -29,11 +32,16 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The names that listings in progress have still to look at.
 #[derive(Debug, Default)]
-pub(crate) struct Snapshots(Mutex<Kept>);
+pub(crate) struct Snapshots {
+    kept: Mutex<Kept>,
+    /// Makes the numbers random, so that a cursor of another store on the same root, in this process
+    /// or another, finds nothing here.
+    ids: RandomState,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
-    next_id: u64,
+    made: u64,
     /// In the order of their last use.
     all: Vec<Snapshot>,
 }
@@ -41,8 +49,27 @@ struct Kept {
 #[derive(Debug, Clone)]
 struct Snapshot {
     id: u64,
+    listing: Listing,
     names: Names,
     used: Instant,
+}
+
+/// What a snapshot was made for, and is good for alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listing {
+    folder: Arc<FolderPath>,
+    /// How the keys begin; `None` for a listing of child namespaces.
+    prefix: Option<Box<str>>,
+}
+
+impl Listing {
+    fn keys(node: &Node, prefix: &str) -> Self {
+        Self { folder: Arc::clone(&node.path), prefix: Some(prefix.into()) }
+    }
+
+    fn children(node: &Node) -> Self {
+        Self { folder: Arc::clone(&node.path), prefix: None }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -61,26 +88,32 @@ impl Names {
 }
 
 impl Snapshots {
-    fn take(&self, id: u64) -> Option<Names> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes the names of a listing, if they are still there.
+    fn take(&self, id: u64, listing: &Listing) -> Option<Names> {
+        let mut kept = self.kept();
         kept.tidy();
-        let at = kept.all.iter().position(|snapshot| snapshot.id == id)?;
+        let is_meant = |kept: &Snapshot| kept.id == id && kept.listing == *listing;
+        let at = kept.all.iter().position(is_meant)?;
         Some(kept.all.remove(at).names)
     }
 
-    fn put(&self, id: Option<u64>, names: Names) -> u64 {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn put(&self, id: Option<u64>, listing: Listing, names: Names) -> u64 {
+        let mut kept = self.kept();
         let id = id.unwrap_or_else(|| {
-            kept.next_id += 1;
-            kept.next_id
+            kept.made += 1;
+            self.ids.hash_one(kept.made)
         });
-        kept.all.push(Snapshot { id, names, used: Instant::now() });
+        kept.all.push(Snapshot { id, listing, names, used: Instant::now() });
         kept.tidy();
         id
     }
 
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).all.clear();
+        self.kept().all.clear();
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +157,8 @@ impl Driver {
             let (id, last) = read_position(position);
             (id, KeyHash::from_bytes(last))
         });
-        let known = after.and_then(|_| self.snapshots.take(id));
+        let listing = Listing::keys(node, prefix);
+        let known = after.and_then(|_| self.snapshots.take(id, &listing));
         let (id, names) = if let Some(Names::Keys(names)) = known {
             (Some(id), names)
         } else {
@@ -154,7 +188,7 @@ impl Driver {
         }
         if looked < names.len() {
             let last = names[looked - 1];
-            let id = self.snapshots.put(id, Names::Keys(names));
+            let id = self.snapshots.put(id, listing, Names::Keys(names));
             page.next = Some(scope.seal(&position(id, last.as_bytes())));
         }
         Ok(page)
@@ -170,7 +204,8 @@ impl Driver {
     ) -> Raw<NamespacePage> {
         let root = self.root()?;
         let (id, last) = after.map_or((0, &[][..]), read_position);
-        let known = after.and_then(|_| self.snapshots.take(id));
+        let listing = Listing::children(node);
+        let known = after.and_then(|_| self.snapshots.take(id, &listing));
         let (id, children) = match known {
             Some(Names::Children(children)) => (Some(id), children),
             _ => (None, children(&root, node)?.into()),
@@ -189,7 +224,7 @@ impl Driver {
         }
         if looked < children.len() {
             let last = segment(&children[looked - 1]).to_owned();
-            let id = self.snapshots.put(id, Names::Children(children));
+            let id = self.snapshots.put(id, listing, Names::Children(children));
             page.next = Some(scope.seal(&position(id, last.as_bytes())));
         }
         Ok(page)
@@ -240,4 +275,44 @@ fn children(root: &Root, node: &Node) -> Raw<Vec<Node>> {
 
 fn segment(child: &Node) -> &str {
     child.namespace.segments().next_back().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::Namespace;
+
+    use super::*;
+
+    fn node(segment: &str) -> Node {
+        let namespace = Namespace::from_segments([segment]).unwrap();
+        Node::new(Arc::new(FolderPath::of(&namespace, false)), namespace, false)
+    }
+
+    #[test]
+    fn a_snapshot_serves_its_own_listing_alone_and_outlasts_the_others() {
+        let snapshots = Snapshots::default();
+        let names = || Names::Keys([KeyHash::of("key")].into());
+        let own = Listing::keys(&node("a"), "k");
+        let id = snapshots.put(None, own.clone(), names());
+        for other in [
+            Listing::keys(&node("b"), "k"),
+            Listing::keys(&node("a"), ""),
+            Listing::children(&node("a")),
+        ] {
+            assert!(snapshots.take(id, &other).is_none(), "{other:?}");
+        }
+        assert!(snapshots.take(id, &own).is_some());
+        assert!(snapshots.take(id, &own).is_none());
+    }
+
+    #[test]
+    fn two_stores_give_their_snapshots_different_numbers() {
+        let numbers = || {
+            let snapshots = Snapshots::default();
+            let own = || Listing::children(&node("a"));
+            [(); 100].map(|()| snapshots.put(None, own(), Names::Children([].into())))
+        };
+        let (one, other) = (numbers(), numbers());
+        assert!(one.iter().all(|number| !other.contains(number)));
+    }
 }
