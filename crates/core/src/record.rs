@@ -75,10 +75,7 @@ impl<'a> RecordReader<'a> {
             marker => {
                 let text =
                     self.str_after(marker).map_err(|_| corrupt("expires_at has no such type"))?;
-                let moment = DateTime::parse_from_rfc3339(text).map_err(|error| {
-                    corrupt("expires_at is no RFC 3339 text").with_source(error)
-                })?;
-                return checked_moment(moment.timestamp(), moment.timestamp_subsec_nanos());
+                return text_moment(text);
             }
         };
         if self.u8()? != TIMESTAMP.to_be_bytes()[0] {
@@ -247,6 +244,21 @@ impl<'a> RecordReader<'a> {
     fn len32(&mut self) -> Result<usize> {
         usize::try_from(self.u32()?).map_err(|_| corrupt("it ends too early"))
     }
+}
+
+fn text_moment(text: &str) -> Result<Option<DateTime<Utc>>> {
+    let moment = DateTime::parse_from_rfc3339(text)
+        .map_err(|error| corrupt("expires_at is no RFC 3339 text").with_source(error))?;
+    // Set, the last bit turns a whole microsecond into more than that, and changes no other.
+    let more = u32::from(is_finer_than_nanos(text));
+    checked_moment(moment.timestamp(), moment.timestamp_subsec_nanos() | more)
+}
+
+/// Tells whether the fraction goes on after its ninth digit, where chrono's reading ends.
+fn is_finer_than_nanos(text: &str) -> bool {
+    let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit);
+    digits.skip(9).any(|digit| digit != b'0')
 }
 
 fn checked_moment(seconds: i64, nanos: u32) -> Result<Option<DateTime<Utc>>> {

@@ -60,6 +60,37 @@ fn every_form_of_an_expiry_is_taken() {
     }
 }
 
+fn expiry_of(text: &str) -> Result<DateTime<Utc>, ErrorKind> {
+    let mut expires_at = vec![0xd9, u8::try_from(text.len()).unwrap()];
+    expires_at.extend_from_slice(text.as_bytes());
+    decode(&record(&expires_at, b"\xc4\x00")).map(|object| object.expires_at.unwrap())
+}
+
+#[test]
+fn every_digit_of_a_fraction_counts_however_many_there_are() {
+    for (fraction, micros) in [
+        ("0", 0),
+        ("000000000", 0),
+        ("000000000000000000000", 0),
+        ("000001", 1),
+        ("0000001", 1),
+        ("000000001", 1),
+        ("0000000001", 1),
+        ("000000000000000000001", 1),
+        ("1234560001", 123_457),
+        ("1234560000", 123_456),
+        ("12345600099", 123_457),
+        ("9999990000000001", 1_000_000),
+        ("9999999999999999", 1_000_000),
+    ] {
+        let expected = moment("2023-01-01T00:00:00Z") + TimeDelta::microseconds(micros);
+        for zone in ["Z", "+00:00", "-00:00"] {
+            let text = format!("2023-01-01T00:00:00.{fraction}{zone}");
+            assert_eq!(expiry_of(&text), Ok(expected), "{text}");
+        }
+    }
+}
+
 #[test]
 fn an_expiry_is_written_in_the_shortest_form_that_holds_it() {
     let forms: [(&str, &[u8]); 7] = [
