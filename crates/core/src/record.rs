@@ -11,6 +11,9 @@ use crate::{Error, ErrorKind, Result};
 const MAX_NESTING: usize = 8;
 /// The MessagePack extension type of a timestamp.
 const TIMESTAMP: i8 = -1;
+/// The first and the last second of the years 1 to 9999.
+const FIRST: i64 = -62_135_596_800;
+const LAST: i64 = 253_402_300_799;
 
 /// Reads a record, a MessagePack map with text for field names, field by field and without copying.
 ///
@@ -247,8 +250,16 @@ impl<'a> RecordReader<'a> {
 }
 
 fn text_moment(text: &str) -> Result<Option<DateTime<Utc>>> {
+    // chrono takes a minus sign beyond ASCII.
+    if !text.is_ascii() {
+        return Err(corrupt("expires_at is no RFC 3339 text"));
+    }
     let moment = DateTime::parse_from_rfc3339(text)
         .map_err(|error| corrupt("expires_at is no RFC 3339 text").with_source(error))?;
+    // As it is written: an offset may lead from the year 0 into the year 1.
+    if moment.year() == 0 {
+        return Err(outside());
+    }
     // Set, the last bit turns a whole microsecond into more than that, and changes no other.
     let more = u32::from(is_finer_than_nanos(text));
     checked_moment(moment.timestamp(), moment.timestamp_subsec_nanos() | more)
@@ -262,17 +273,21 @@ fn is_finer_than_nanos(text: &str) -> bool {
 }
 
 fn checked_moment(seconds: i64, nanos: u32) -> Result<Option<DateTime<Utc>>> {
+    // From here on the year 10000 is nearer than the last microsecond before it.
+    const END: (i64, u32) = (LAST, 999_999_500);
     // chrono takes up to two thousand million, for leap seconds.
     if nanos >= 1_000_000_000 {
         return Err(corrupt("expires_at has a thousand million nanoseconds or more"));
     }
-    let micros = nanos.div_ceil(1_000);
-    seconds
-        .checked_add(i64::from(micros / 1_000_000))
-        .and_then(|seconds| DateTime::from_timestamp(seconds, micros % 1_000_000 * 1_000))
-        .filter(|moment| (1..=9999).contains(&moment.year()))
-        .map(Some)
-        .ok_or_else(|| corrupt("expires_at lies outside the years 1 to 9999"))
+    if (seconds, nanos) < (FIRST, 0) || (seconds, nanos) >= END {
+        return Err(outside());
+    }
+    let (seconds, nanos) = storable(seconds, nanos);
+    DateTime::from_timestamp(seconds, nanos).map(Some).ok_or_else(outside)
+}
+
+fn outside() -> Error {
+    corrupt("expires_at lies outside the years 1 to 9999")
 }
 
 pub(crate) fn corrupt(message: impl Into<Cow<'static, str>>) -> Error {
@@ -297,7 +312,7 @@ impl Serialize for ExpiresAt {
         let Some(moment) = self.0 else {
             return serializer.serialize_none();
         };
-        let (seconds, nanos) = storable(moment);
+        let (seconds, nanos) = storable(moment.timestamp(), moment.timestamp_subsec_nanos());
         let mut buffer = [0; 12];
         let bytes: &[u8] = match (nanos, u32::try_from(seconds), u64::try_from(seconds)) {
             (0, Ok(seconds), _) => {
@@ -323,12 +338,10 @@ impl Serialize for ExpiresAt {
 }
 
 /// Seconds and nanoseconds as a record keeps them: whole microseconds, years 1 to 9999.
-fn storable(moment: DateTime<Utc>) -> (i64, u32) {
-    const FIRST: i64 = -62_135_596_800;
-    const LAST: i64 = 253_402_300_799;
+fn storable(seconds: i64, nanos: u32) -> (i64, u32) {
     // A leap second counts over a thousand million nanoseconds; as a deadline it is the next second.
-    let micros = moment.timestamp_subsec_nanos().div_ceil(1_000);
-    let seconds = moment.timestamp() + i64::from(micros / 1_000_000);
+    let micros = nanos.div_ceil(1_000);
+    let seconds = seconds.saturating_add(i64::from(micros / 1_000_000));
     match seconds {
         ..FIRST => (FIRST, 0),
         FIRST..=LAST => (seconds, micros % 1_000_000 * 1_000),

@@ -92,6 +92,48 @@ fn every_digit_of_a_fraction_counts_however_many_there_are() {
 }
 
 #[test]
+fn what_rounds_past_the_last_microsecond_is_that_microsecond() {
+    let last = moment("9999-12-31T23:59:59.999999Z");
+    for text in [
+        "9999-12-31T23:59:59.999999Z",
+        "9999-12-31T23:59:59.9999990000000001Z",
+        "9999-12-31T23:59:59.9999991Z",
+        "9999-12-31T23:59:59.999999499Z",
+        "9999-12-31T23:59:59.9999994999999999Z",
+        "9999-12-31T22:59:59.9999991-01:00",
+    ] {
+        assert_eq!(expiry_of(text), Ok(last), "{text}");
+    }
+    for nanos in [999_999_001_u32, 999_999_499] {
+        let form = [b"\xc7\x0c\xff", &nanos.to_be_bytes()[..], b"\x00\x00\x00\x3a\xff\xf4\x41\x7f"];
+        let object = decode(&record(&form.concat(), b"\xc4\x00")).unwrap();
+        assert_eq!(object.expires_at, Some(last), "{nanos}");
+    }
+}
+
+#[test]
+fn text_that_is_not_rfc_3339_or_of_no_such_year_is_corrupt() {
+    for text in [
+        "2023-01-01T00:00:00\u{2212}02:00",
+        "2023-01-01T00:00:00",
+        "2023-01-01T00:00:00+0200",
+        "2016-12-31T23:59:60Z",
+        "0000-12-31T23:59:59Z",
+        // Written in the year 0, in the year 1 in UTC; and the other way round.
+        "0000-12-31T23:30:00-02:00",
+        "0001-01-01T00:00:00+02:00",
+        "9999-12-31T23:59:59-01:00",
+        "9999-12-31T23:59:59.9999995Z",
+        "9999-12-31T23:59:59.9999999Z",
+        "9999-12-31T23:59:59.9999999999Z",
+    ] {
+        assert_eq!(expiry_of(text), Err(ErrorKind::Corrupt), "{text}");
+    }
+    let first = moment("0001-01-01T00:00:00Z");
+    assert_eq!(expiry_of("0001-01-01T00:00:00Z"), Ok(first));
+}
+
+#[test]
 fn an_expiry_is_written_in_the_shortest_form_that_holds_it() {
     let forms: [(&str, &[u8]); 7] = [
         ("1970-01-01T00:00:00Z", b"\xd6\xff\x00\x00\x00\x00"),
@@ -146,9 +188,13 @@ fn anything_else_is_corrupt() {
         // A thousand million nanoseconds.
         b"\xd7\xff\xee\x6b\x28\x00\x00\x00\x00\x01",
         b"\xc7\x0c\xff\x3b\x9a\xca\x00\x00\x00\x00\x00\x00\x00\x00\x01",
-        // The year 0, the year 10000, and the end of the year 9999 rounded up.
+        // The year 0, its end rounded up included, and what is as near to the year 10000 as to the
+        // last microsecond before it.
         b"\xc7\x0c\xff\x00\x00\x00\x00\xff\xff\xff\xf1\x88\x6e\x08\xff",
+        b"\xc7\x0c\xff\x3b\x9a\xc6\x19\xff\xff\xff\xf1\x88\x6e\x08\xff",
+        b"\xc7\x0c\xff\x3b\x9a\xc9\xff\xff\xff\xff\xf1\x88\x6e\x08\xff",
         b"\xc7\x0c\xff\x00\x00\x00\x00\x00\x00\x00\x3a\xff\xf4\x41\x80",
+        b"\xc7\x0c\xff\x3b\x9a\xc8\x0c\x00\x00\x00\x3a\xff\xf4\x41\x7f",
         b"\xc7\x0c\xff\x3b\x9a\xc9\xff\x00\x00\x00\x3a\xff\xf4\x41\x7f",
         b"\xc7\x0c\xff\x00\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff",
         b"\xaa2024-01-01",
