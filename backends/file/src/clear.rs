@@ -1,10 +1,10 @@
 //! Clearing and purging, in bounded slices.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use larder_core::{InProgress, Result};
+use larder_core::{Error, ErrorKind, InProgress, Result};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
@@ -40,26 +40,25 @@ impl Driver {
     pub(crate) async fn clear(self: &Arc<Self>, call: &Arc<InProgress>, start: Node) -> Result<()> {
         // The folder where the clearing begins stays, as it does when Litestar clears.
         let stays = Arc::clone(&start.path);
+        let mut swept = Swept::default();
         let mut open = vec![(start, false)];
         while let Some((node, is_empty)) = open.pop() {
             if is_empty {
                 self.blocking(call, move |driver| remove_folder(&*driver.root()?, &node)).await?;
                 continue;
             }
-            let contents = self.contents(call, &node).await?;
+            let Some(contents) = swept.pass(self.contents(call, &node).await)? else { continue };
             let targets = contents.keys.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
             let temps = contents.temps.into_iter().map(|(s, name)| (s, Target::Temp(name)));
             let removed = self.remove(call, &node, targets.chain(temps), Which::All).await?;
-            if removed > 0 {
-                let node = node.clone();
-                self.blocking(call, move |driver| driver.sync_folder(&node.path)).await?;
-            }
+            self.sync_removed(call, &node, removed.removed).await?;
+            swept.add(removed);
             if node.path != stays {
                 open.push((node, true));
             }
             open.extend(contents.folders.into_iter().map(|folder| (folder, false)));
         }
-        Ok(())
+        swept.finish().map(|_| ())
     }
 
     /// Removes the expired keys of a namespace and of those below it, and tells how many.
@@ -68,22 +67,22 @@ impl Driver {
         call: &Arc<InProgress>,
         start: Node,
     ) -> Result<u64> {
-        let mut purged = 0;
+        let mut swept = Swept::default();
         let mut open = vec![start];
         while let Some(node) = open.pop() {
-            let contents = self.contents(call, &node).await?;
+            let Some(contents) = swept.pass(self.contents(call, &node).await)? else { continue };
             for slice in contents.keys.chunks(SLICE) {
                 let (slice, path) = (slice.to_vec(), Arc::clone(&node.path));
                 let expired =
                     self.blocking(call, move |driver| driver.expired(&path, slice)).await?;
                 let targets = expired.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
-                purged += self.remove(call, &node, targets, Which::Expired).await?;
+                swept.add(self.remove(call, &node, targets, Which::Expired).await?);
             }
             let temps = contents.temps.into_iter().map(|(s, name)| (s, Target::Temp(name)));
-            self.remove(call, &node, temps, Which::Expired).await?;
+            swept.add(self.remove(call, &node, temps, Which::Expired).await?);
             open.extend(contents.folders);
         }
-        Ok(purged)
+        swept.finish()
     }
 
     /// Removes the keys of one namespace that begin with `prefix`, and tells how many were live.
@@ -93,7 +92,7 @@ impl Driver {
         node: Node,
         prefix: &str,
     ) -> Result<u64> {
-        let mut removed = 0;
+        let mut swept = Swept::default();
         let contents = self.contents(call, &node).await?;
         for slice in contents.keys.chunks(SLICE) {
             let (slice, path) = (slice.to_vec(), Arc::clone(&node.path));
@@ -101,12 +100,23 @@ impl Driver {
             let found =
                 self.blocking(call, move |driver| driver.beginning(&path, slice, &prefix)).await?;
             let targets = found.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
-            removed += self.remove(call, &node, targets, Which::All).await?;
+            swept.add(self.remove(call, &node, targets, Which::All).await?);
         }
-        if removed > 0 {
-            self.blocking(call, move |driver| driver.sync_folder(&node.path)).await?;
+        self.sync_removed(call, &node, swept.removed).await?;
+        swept.finish()
+    }
+
+    async fn sync_removed(
+        self: &Arc<Self>,
+        call: &Arc<InProgress>,
+        node: &Node,
+        removed: u64,
+    ) -> Result<()> {
+        if removed == 0 {
+            return Ok(());
         }
-        Ok(removed)
+        let path = Arc::clone(&node.path);
+        self.blocking(call, move |driver| driver.sync_folder(&path)).await
     }
 
     async fn contents(self: &Arc<Self>, call: &Arc<InProgress>, node: &Node) -> Result<Contents> {
@@ -142,7 +152,7 @@ impl Driver {
         let mut fault = Ok(());
         hashes.retain(|hash| match glance(&root, path, *hash) {
             Ok(Glance::Head(head)) => !head.is_live(now),
-            Ok(Glance::Missing | Glance::Corrupt) => false,
+            Ok(Glance::Missing | Glance::Hidden) => false,
             Err(found) => {
                 fault = Err(found);
                 false
@@ -173,7 +183,7 @@ impl Driver {
         Ok(found)
     }
 
-    /// Removes files under their locks, slice by slice, and tells how many keys that were: expired
+    /// Removes files under their locks, slice by slice, and counts the keys among them: expired
     /// ones, or live ones where all go.
     async fn remove(
         self: &Arc<Self>,
@@ -181,9 +191,9 @@ impl Driver {
         node: &Node,
         targets: impl Iterator<Item = (Stripe, Target)>,
         which: Which,
-    ) -> Result<u64> {
+    ) -> Result<Swept> {
         let mut targets = targets.peekable();
-        let mut removed = 0;
+        let mut swept = Swept::default();
         while targets.peek().is_some() {
             let mut groups = BTreeMap::<Stripe, Vec<Target>>::new();
             for (stripe, target) in targets.by_ref().take(SLICE) {
@@ -194,10 +204,12 @@ impl Driver {
                 driver.remove_targets(held, &path, targets, which)
             };
             for group in self.locked_groups(call, groups.into_iter().collect(), work).await? {
-                removed += group?;
+                if let Some(group) = swept.pass(group)? {
+                    swept.add(group);
+                }
             }
         }
-        Ok(removed)
+        Ok(swept)
     }
 
     fn remove_targets(
@@ -206,26 +218,21 @@ impl Driver {
         path: &FolderPath,
         targets: &[Target],
         which: Which,
-    ) -> Raw<u64> {
-        let Some(folder) = held.root().folder(path)? else { return Ok(0) };
-        let mut removed = 0;
+    ) -> Raw<Swept> {
+        let mut swept = Swept::default();
+        let Some(folder) = held.root().folder(path)? else { return Ok(swept) };
         for target in targets {
-            match target {
-                Target::Temp(name) => {
-                    match rustix::fs::unlinkat(&folder, &**name, AtFlags::empty()) {
-                        Ok(()) | Err(Errno::NOENT) => {}
-                        Err(errno) => {
-                            let place = held.root().place(path, name);
-                            return Err(Fault::os("removing", &place)(errno));
-                        }
-                    }
-                }
-                Target::Key(hash) => {
-                    removed += u64::from(self.remove_target(held, path, &folder, *hash, which)?);
-                }
+            let removed = match target {
+                Target::Temp(name) => remove_temp(held, path, &folder, name).map(|()| false),
+                Target::Key(hash) => self.remove_target(held, path, &folder, *hash, which),
+            };
+            match removed {
+                Ok(counts) => swept.removed += u64::from(counts),
+                Err(fault) if fault.is_refused() => swept.refuse(fault.into()),
+                Err(fault) => return Err(fault),
             }
         }
-        Ok(removed)
+        Ok(swept)
     }
 
     /// Looks once more, now that nobody else writes, and removes what is still to go.
@@ -237,25 +244,21 @@ impl Driver {
         hash: KeyHash,
         which: Which,
     ) -> Raw<bool> {
-        use std::os::fd::AsFd;
         let place = || held.root().place(path, hash.file_name().as_str());
-        let file = match KeyFile::open_in(folder.as_fd(), hash, place) {
-            Ok(Some(file)) => file,
-            Ok(None) | Err(Fault::NotAFile { .. }) => return Ok(false),
-            Err(fault) => return Err(fault),
-        };
         let is_meant = |key: &str| KeyHash::of(key) == hash;
-        let live = match (file.head(is_meant), which) {
-            (Ok(found), _) if found.is_live(self.clock.now()) => true,
-            // A damaged expiry is no reason to call a key expired.
-            (Ok(_), Which::Expired) => match file.record(is_meant) {
-                Ok(record) => record.is_live(self.clock.now()),
-                Err(fault) if fault.is_corrupt() => true,
-                Err(fault) => return Err(fault),
-            },
-            (Ok(_), Which::All) => false,
-            (Err(fault), _) if fault.is_corrupt() => true,
-            (Err(fault), _) => return Err(fault),
+        let clock = self.clock.as_ref();
+        let live = KeyFile::open_in(folder.as_fd(), hash, place).and_then(|file| {
+            let live = file.map(|file| match which {
+                Which::All => file.seems_live(clock, is_meant),
+                Which::Expired => file.is_live(clock, is_meant),
+            });
+            live.transpose()
+        });
+        let live = match live {
+            Ok(Some(live)) => live,
+            Ok(None) | Err(Fault::NotAFile { .. }) => return Ok(false),
+            Err(fault) if fault.hides_content() => true,
+            Err(fault) => return Err(fault),
         };
         if which == Which::Expired && live {
             return Ok(false);
@@ -264,6 +267,50 @@ impl Driver {
             Err(Fault::NotAFile { .. }) => Ok(false),
             removed => removed.map(|()| live || which == Which::Expired),
         }
+    }
+}
+
+/// What a call has removed, and what it has passed over to finish the rest.
+#[derive(Debug, Default)]
+struct Swept {
+    removed: u64,
+    /// The first of the errors that concern one file or folder alone.
+    refused: Option<Error>,
+}
+
+impl Swept {
+    fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert(error);
+    }
+
+    fn add(&mut self, other: Self) {
+        self.removed += other.removed;
+        if let Some(error) = other.refused {
+            self.refuse(error);
+        }
+    }
+
+    /// Passes over what the system does not let us do; every other error is one.
+    fn pass<T>(&mut self, done: Result<T>) -> Result<Option<T>> {
+        match done {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                self.refuse(error);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
+    }
+
+    /// How much was removed, if nothing was refused.
+    fn finish(self) -> Result<u64> {
+        self.refused.map_or(Ok(self.removed), Err)
+    }
+}
+
+fn remove_temp(held: &Held, path: &FolderPath, folder: &OwnedFd, name: &str) -> Raw<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Fault::os("removing", &held.root().place(path, name))(errno)),
     }
 }
 
@@ -302,7 +349,8 @@ mod tests {
         assert_eq!(driver.expired(&node.path, hashes.clone()).unwrap(), hashes);
         store.set("fresh", "new").await.unwrap();
         let targets = hashes.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
-        assert_eq!(driver.remove(&call, &node, targets, Which::Expired).await.unwrap(), 1);
+        let swept = driver.remove(&call, &node, targets, Which::Expired).await.unwrap();
+        assert_eq!(swept.finish().unwrap(), 1);
         assert_eq!(store.get("fresh").await.unwrap().unwrap(), "new");
         assert_eq!(store.get("dead").await.unwrap(), None);
     }

@@ -43,6 +43,16 @@ impl Fault {
         matches!(self, Self::Corrupt { .. })
     }
 
+    /// The system does not let us, as far as one file or folder is concerned.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Self::Os { errno: Errno::ACCESS | Errno::PERM, .. })
+    }
+
+    /// A file is there and does not tell what it holds, damaged or closed to us.
+    pub(crate) fn hides_content(&self) -> bool {
+        self.is_corrupt() || self.is_refused()
+    }
+
     /// The folder, or a file in it, went away between two steps.
     pub(crate) fn is_vanished(&self) -> bool {
         matches!(self, Self::Os { errno: Errno::NOENT, .. })

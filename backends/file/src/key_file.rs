@@ -3,6 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use larder_core::Clock;
 use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use crate::error::{Fault, Raw};
 use crate::folder::{Root, is_file, is_link, open_at};
 use crate::layout::{FolderPath, KeyHash};
-use crate::record::{self, Head, MAX_HEAD_LEN, Record};
+use crate::record::{self, Head, Life, MAX_HEAD_LEN, Record};
 
 /// Never waits for a FIFO's other end, a device or a lease.
 pub(crate) const OPEN_KEY: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
@@ -98,6 +99,25 @@ impl KeyFile {
             is_meant(own)
         })?;
         Ok(Head { expires_at: record.expires_at, key })
+    }
+
+    /// Tells whether the key is live by what the beginning says.
+    pub(crate) fn seems_live(
+        &self,
+        clock: &dyn Clock,
+        is_meant: impl FnMut(&str) -> bool,
+    ) -> Raw<bool> {
+        Ok(self.head(is_meant)?.is_live(clock.now()))
+    }
+
+    /// Tells whether the key is live; one that has expired is verified as a whole, since a damaged
+    /// expiry is no reason to call a key expired.
+    pub(crate) fn is_live(
+        &self,
+        clock: &dyn Clock,
+        mut is_meant: impl FnMut(&str) -> bool,
+    ) -> Raw<bool> {
+        Ok(self.seems_live(clock, &mut is_meant)? || self.record(is_meant)?.is_live(clock.now()))
     }
 
     fn read(&self, len: u64) -> Raw<Vec<u8>> {

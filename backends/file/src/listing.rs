@@ -177,7 +177,7 @@ impl Driver {
             looked += 1;
             match glance(&root, &node.path, *hash)? {
                 Glance::Missing => {}
-                Glance::Corrupt => page.unlisted += 1,
+                Glance::Hidden => page.unlisted += 1,
                 Glance::Head(head) if !head.is_live(now) => {}
                 Glance::Head(head) => match head.key {
                     None => page.unlisted += 1,
@@ -230,31 +230,33 @@ impl Driver {
         Ok(page)
     }
 
-    /// Walks down to the first live key.
+    /// Walks down to the first live key; what may not be read may well be one, or hold one.
     fn has_live_key(&self, root: &Root, start: Node) -> Raw<bool> {
         let now = self.clock.now();
-        let mut found = false;
         let mut open = vec![start];
         while let Some(node) = open.pop() {
-            read_folder(root, &node, |item| {
+            let mut found = false;
+            let read = read_folder(root, &node, |item| {
                 match item {
                     Item::Temp(..) => {}
                     Item::Folder(folder) => open.push(folder),
                     Item::Key(hash) => {
                         found = match glance(root, &node.path, hash)? {
                             Glance::Missing => false,
-                            Glance::Corrupt => true,
+                            Glance::Hidden => true,
                             Glance::Head(head) => head.is_live(now),
                         };
                     }
                 }
                 Ok(if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-            if found {
-                break;
+            });
+            match read {
+                Ok(()) if !found => {}
+                Err(fault) if !fault.is_refused() => return Err(fault),
+                _ => return Ok(true),
             }
         }
-        Ok(found)
+        Ok(false)
     }
 }
 

@@ -50,21 +50,16 @@ impl<'a> At<'a> {
         }
     }
 
-    /// Tells whether there is a live record, or one that cannot be decoded and counts as live.
+    /// Tells whether there is a live record, or one that cannot be read and counts as live.
     pub(crate) fn is_live(&self, clock: &dyn Clock) -> Raw<bool> {
-        let Some(file) = self.file()? else { return Ok(false) };
         let is_meant = |own: &str| self.spot.is_key(own);
-        match file.head(is_meant) {
-            Ok(head) if head.is_live(clock.now()) => return Ok(true),
-            Err(fault) if !fault.is_corrupt() => return Err(fault),
-            Err(_) => return Ok(true),
-            Ok(_) => {}
-        }
-        // A damaged expiry is no reason to call a key expired.
-        match file.record(is_meant) {
-            Ok(record) => Ok(record.is_live(clock.now())),
-            Err(fault) if fault.is_corrupt() => Ok(true),
-            Err(fault) => Err(fault),
+        let live = self.file().and_then(|file| match file {
+            Some(file) => file.is_live(clock, is_meant),
+            None => Ok(false),
+        });
+        match live {
+            Err(fault) if fault.hides_content() => Ok(true),
+            live => live,
         }
     }
 

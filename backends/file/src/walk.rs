@@ -197,8 +197,8 @@ pub(crate) fn contents(root: &Root, node: &Node) -> Raw<Contents> {
 pub(crate) enum Glance {
     Missing,
     Head(Head),
-    /// It holds no record.
-    Corrupt,
+    /// It holds no record, or may not be read.
+    Hidden,
 }
 
 pub(crate) fn glance(root: &Root, path: &FolderPath, hash: KeyHash) -> Raw<Glance> {
@@ -207,7 +207,7 @@ pub(crate) fn glance(root: &Root, path: &FolderPath, hash: KeyHash) -> Raw<Glanc
     match head {
         Ok(None) | Err(Fault::NotAFile { .. }) => Ok(Glance::Missing),
         Ok(Some(head)) => Ok(Glance::Head(head)),
-        Err(fault) if fault.is_corrupt() => Ok(Glance::Corrupt),
+        Err(fault) if fault.hides_content() => Ok(Glance::Hidden),
         Err(fault) => Err(fault),
     }
 }

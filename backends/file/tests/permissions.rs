@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use larder_core::{ErrorKind, Namespace, NamespacedStore, Result, Store, StoreExt};
+use larder_core::{ErrorKind, ManualClock, Namespace, NamespacedStore, Result, Store, StoreExt};
 use larder_file::FileStore;
 
 /// Longer than any call that does not hang takes.
@@ -160,4 +160,175 @@ async fn a_lock_file_that_is_a_symlink_is_not_followed() -> Result<()> {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(store.get("key").await?.unwrap(), "value");
     Ok(())
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Runs a test in a process of its own that modes bind, be it root's or not.
+fn bound(test: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = folder.path().join("closed");
+    std::fs::write(&closed, "").unwrap();
+    chmod(&closed, 0);
+    let child = common::child_in(test, &folder.path().join("root"));
+    if std::fs::File::open(closed).is_err() {
+        common::succeeds(child.command());
+        return;
+    }
+    let unable = "--bounding-set=-dac_override,-dac_read_search";
+    let has_setpriv = common::program("setpriv").args([unable, "true"]).status();
+    assert!(
+        has_setpriv.is_ok_and(|status| status.success()),
+        "root may read everything: run this test as another user, or install setpriv (util-linux)"
+    );
+    common::succeeds(child.through(&["setpriv", unable]));
+}
+
+/// A store, and its clock, with a key that lives and one that has expired in each namespace.
+async fn living_and_dead(namespaces: &[&[&str]]) -> (FileStore, ManualClock) {
+    let clock = ManualClock::new();
+    let builder = FileStore::builder(common::root_of_child()).clock(clock.clone());
+    let store = builder.build().await.unwrap();
+    for path in namespaces {
+        let child = store.with_path(path).unwrap();
+        child.set("live", "v").await.unwrap();
+        child.set("dead", "v").ttl(Duration::from_secs(1)).await.unwrap();
+    }
+    clock.advance(Duration::from_secs(1));
+    (store, clock)
+}
+
+/// Everything but the lock files.
+fn data(store: &FileStore) -> Vec<String> {
+    let mut names = common::tree(store.path());
+    names.retain(|name| !name.contains(".larder-lock-"));
+    names
+}
+
+#[test]
+fn a_file_that_may_not_be_read_stops_nothing_else() {
+    bound("pass_over_files");
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, started by another test"]
+async fn pass_over_files() {
+    let (store, _clock) = living_and_dead(&[&[], &["n"]]).await;
+    let file = |namespace: &Namespace, key| common::file_of(store.path(), namespace, key);
+    let root = Namespace::root();
+    for key in ["a", "b"] {
+        store.set(key, "v").await.unwrap();
+    }
+    let child = store.with_namespace("n").unwrap();
+    for closed in [
+        file(&root, "a"),
+        file(&root, "dead"),
+        file(child.namespace(), "live"),
+        file(child.namespace(), "dead"),
+    ] {
+        chmod(&closed, 0);
+    }
+    store.set("expired", "v").ttl(Duration::from_nanos(1)).await.unwrap();
+
+    for error in [
+        store.get("a").await.unwrap_err(),
+        store.exists("a").await.unwrap_err(),
+        store.set("a", "new").if_absent().await.unwrap_err(),
+        store.delete("a").if_matches(larder_core::Version::new("v")).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    }
+    let page = store.list_page("", None, 10).await.unwrap();
+    assert_eq!((page.keys.len(), page.unlisted), (3, 2), "{page:?}");
+    assert_eq!(store.delete_expired().await.unwrap(), 0);
+    assert_eq!(store.list_child_namespaces(None, 10).await.unwrap().segments, ["n"]);
+    assert_eq!(store.delete_prefix("b").await.unwrap(), 1);
+    assert!(!store.exists("b").await.unwrap());
+
+    assert!(store.delete("a").await.unwrap());
+    assert!(!store.delete("a").await.unwrap());
+    assert!(store.delete("dead").await.unwrap());
+    assert_eq!(child.delete_prefix("").await.unwrap(), 2);
+    chmod(&file(&root, "live"), 0);
+    store.set("live", "new").await.unwrap();
+    assert_eq!(store.get("live").await.unwrap().unwrap(), "new");
+    chmod(&file(&root, "live"), 0);
+    store.delete_all().await.unwrap();
+    assert_eq!(data(&store), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_may_not_be_read_is_told_once_the_rest_is_done() {
+    bound("pass_over_folders");
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, started by another test"]
+async fn pass_over_folders() {
+    let namespaces: [&[&str]; 5] = [&[], &["a"], &["m", "below"], &["m", "closed"], &["z"]];
+    let (store, _clock) = living_and_dead(&namespaces).await;
+    let closed = ["backup", "m/closed"].map(|name| store.path().join(name));
+    std::fs::create_dir(&closed[0]).unwrap();
+    for folder in &closed {
+        chmod(folder, 0);
+    }
+    let dead = |path| {
+        let namespace = Namespace::from_segments(path).unwrap();
+        common::file_of(store.path(), &namespace, "dead")
+    };
+
+    let error = store.delete_expired().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    for path in [&[][..], &["a"], &["m", "below"], &["z"]] {
+        assert!(!dead(path).exists(), "{path:?}");
+    }
+    assert_eq!(store.list_page("", None, 10).await.unwrap().keys, ["live"]);
+    // What it holds is not known, so that it may well hold a live key.
+    let children = store.list_child_namespaces(None, 10).await.unwrap().segments;
+    assert_eq!(children, ["a", "backup", "m", "z"]);
+    let error = store.with_namespace("backup").unwrap().list_page("", None, 10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+
+    let error = store.delete_all().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(data(&store), ["backup", "m", "m/closed"]);
+    for folder in &closed {
+        chmod(folder, 0o700);
+    }
+    assert!(dead(&["m", "closed"]).exists());
+    store.delete_all().await.unwrap();
+    assert_eq!(data(&store), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_is_told_once_the_rest_is_done() {
+    bound("pass_over_what_stays");
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, started by another test"]
+async fn pass_over_what_stays() {
+    let names: Vec<String> = ('a'..='z').map(String::from).collect();
+    let paths: Vec<[&str; 1]> = names.iter().map(|name| [&**name]).collect();
+    let paths: Vec<&[&str]> = paths.iter().map(|path| &path[..]).collect();
+    let (store, _clock) = living_and_dead(&paths).await;
+    let folder = store.path().join("m");
+    chmod(&folder, 0o500);
+    let kept = common::tree(&folder);
+    let child = store.with_namespace("m").unwrap();
+    for error in [
+        store.delete_expired().await.unwrap_err(),
+        child.delete_prefix("l").await.unwrap_err(),
+        child.delete("live").await.unwrap_err(),
+        store.delete_all().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    }
+    assert_eq!(common::tree(&folder), kept);
+    assert_eq!(data(&store).len(), 3, "{:?}", data(&store));
+    chmod(&folder, 0o700);
+    store.delete_all().await.unwrap();
+    assert_eq!(data(&store), [""; 0]);
 }
