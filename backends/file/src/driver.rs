@@ -10,7 +10,7 @@ use larder_core::{
 };
 
 use crate::error::{Fault, Raw};
-use crate::folder::{Roots, TRIES};
+use crate::folder::{Made, Roots, TRIES};
 use crate::key_file::KeyFile;
 use crate::layout::{FolderPath, KeyHash, Stripe};
 use crate::links::Links;
@@ -327,8 +327,8 @@ impl Driver {
         let head = record::encode_head(deadline, &spot.key, data);
         let name = spot.hash.file_name();
         for _ in 0..TRIES {
-            let opened = match folder.take() {
-                Some(folder) => folder,
+            let (opened, made) = match folder.take() {
+                Some(folder) => (folder, Made::default()),
                 None => root.make_folder(&spot.folder)?,
             };
             let sync = reach != Reach::Process;
@@ -337,7 +337,8 @@ impl Driver {
                 .map_err(|errno| Fault::os("writing", &place())(errno))
                 .and_then(|temp| temp.replace(name.as_str(), place));
             match written {
-                // The folder was removed: by a clearing, which finds nothing more to clear here.
+                // The folder was removed: by a clearing, which finds nothing more to clear here, or by
+                // another write that had made it and failed.
                 Err(fault) if fault.is_vanished() => {
                     if !root.is_current() {
                         return Err(Fault::RootGone);
@@ -346,6 +347,7 @@ impl Driver {
                 }
                 written => written?,
             }
+            made.keep();
             if reach == Reach::Everything {
                 sync_change(opened.as_fd(), place)?;
                 self.links.sync(root, &spot.folder, opened.as_fd())?;

@@ -42,6 +42,27 @@ pub(crate) fn is_file(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
+/// The folders that a call has made on the way to what it does there. Unless they are kept they are
+/// removed again, the innermost first; one that others use by then stays.
+#[derive(Debug, Default)]
+pub(crate) struct Made(Vec<(OwnedFd, Box<str>)>);
+
+impl Made {
+    pub(crate) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for (above, name) in self.0.iter().rev() {
+            if rustix::fs::unlinkat(above, &**name, AtFlags::REMOVEDIR).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// The root folder, as it was when it was opened.
 #[derive(Debug)]
 pub(crate) struct Root {
@@ -111,14 +132,15 @@ impl Root {
     }
 
     /// Opens a folder, and makes it and those above it where they do not exist.
-    pub(crate) fn make_folder(&self, path: &FolderPath) -> Raw<OwnedFd> {
+    pub(crate) fn make_folder(&self, path: &FolderPath) -> Raw<(OwnedFd, Made)> {
         for _ in 0..TRIES {
             if let Some(folder) = self.folder(path)? {
-                return Ok(folder);
+                return Ok((folder, Made::default()));
             }
-            let made = self.folder_by_steps(path, Some(FOLDER_MODE));
-            if let Some(folder) = self.opened(made, path)? {
-                return Ok(folder);
+            let mut made = Made::default();
+            let opened = self.folder_by_steps(path, Some(&mut made));
+            if let Some(folder) = self.opened(opened, path)? {
+                return Ok((folder, made));
             }
             if !self.is_current() {
                 return Err(Fault::RootGone);
@@ -145,18 +167,19 @@ impl Root {
     fn folder_by_steps(
         &self,
         path: &FolderPath,
-        make: Option<Mode>,
+        mut made: Option<&mut Made>,
     ) -> rustix::io::Result<OwnedFd> {
         let mut folder = open_at(self.fd(), ".", OPEN_FOLDER)?;
         for part in path.parts() {
-            let next = open_at(folder.as_fd(), part, OPEN_FOLDER);
-            folder = match (next, make) {
-                (Err(Errno::NOENT), Some(mode)) => {
-                    make_one(folder.as_fd(), &**part, mode)?;
-                    open_at(folder.as_fd(), part, OPEN_FOLDER)?
+            let mut next = open_at(folder.as_fd(), part, OPEN_FOLDER);
+            if let (Err(Errno::NOENT), Some(made)) = (&next, made.as_deref_mut()) {
+                let is_new = make_one(folder.as_fd(), &**part, FOLDER_MODE)?;
+                next = open_at(folder.as_fd(), part, OPEN_FOLDER);
+                if is_new {
+                    made.0.push((folder, part.clone()));
                 }
-                (next, _) => next?,
-            };
+            }
+            folder = next?;
         }
         Ok(folder)
     }
@@ -182,15 +205,16 @@ pub(crate) fn is_link(errno: Errno) -> bool {
     matches!(errno, Errno::LOOP | Errno::MLINK)
 }
 
-/// Makes a folder that is its owner's alone, whatever the umask; one that exists is left as it is.
+/// Makes a folder that is its owner's alone, whatever the umask, and tells whether it did; one that
+/// exists is left as it is.
 fn make_one<P: rustix::path::Arg + Copy>(
     parent: BorrowedFd<'_>,
     name: P,
     mode: Mode,
-) -> rustix::io::Result<()> {
+) -> rustix::io::Result<bool> {
     match rustix::fs::mkdirat(parent, name, mode) {
         Ok(()) => {}
-        Err(Errno::EXIST) => return Ok(()),
+        Err(Errno::EXIST) => return Ok(false),
         Err(errno) => return Err(errno),
     }
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -198,7 +222,7 @@ fn make_one<P: rustix::path::Arg + Copy>(
         // By name, since the umask may have left a folder that cannot even be opened.
         rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Makes the root folder and what is missing above it, each durably linked into its parent.

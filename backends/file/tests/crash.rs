@@ -116,6 +116,12 @@ async fn fill(store: &FileStore, kind: ErrorKind) {
     let error = namespace.set("kept", &value).await.unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
     assert_eq!(namespace.get("kept").await.unwrap().unwrap(), "old");
+    // The same key, so that its lock file is there already.
+    let unused = store.with_path(&["full", "new", "deep one"]).unwrap();
+    let before = common::tree(store.path());
+    let error = unused.set("kept", &value).await.unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert_eq!(common::tree(store.path()), before);
     let failed = format!("key {}", stored.len());
     assert_eq!(namespace.get(&failed).await.unwrap(), None);
     assert_eq!(namespace.list_page("", None, 2_000).await.unwrap().keys.len(), stored.len() + 1);
