@@ -84,9 +84,8 @@ impl FileStoreBuilder {
             return Err(context(invalid(text)));
         }
         let (path, create) = (self.path, self.create);
-        let root =
-            hop(move || open_root(&path, create)).await.and_then(|root| root).map_err(context)?;
-        let roots = Roots::new(root);
+        let opened = hop(move || open_root(&path, create).map(Roots::new)).await;
+        let roots = opened.and_then(|roots| roots).map_err(context)?;
         let driver = Driver::new(roots, self.clock, self.durability, self.lock_timeout);
         Ok(FileStore::new(Arc::new(driver)))
     }

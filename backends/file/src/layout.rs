@@ -99,8 +99,7 @@ impl Stripe {
         format!("{LOCK_PREFIX}{:02x}", self.0)
     }
 
-    /// The name of a temporary file that exists only while this stripe is locked, or for ever when
-    /// its writer was killed.
+    /// The name of a temporary file that whoever has locked this stripe may remove.
     pub(crate) fn temp_name(self, unique: u64) -> String {
         format!("{TEMP_PREFIX}{:02x}-{unique:016x}", self.0)
     }

@@ -18,7 +18,8 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A complete file without its final name, removed unless it gets one.
 ///
-/// It exists only while its stripe is locked: whoever holds the lock and finds one may remove it.
+/// Whoever holds its stripe's lock and finds one may remove it. A key's writer makes it while it
+/// holds the lock itself; whoever makes one without has to bear its loss.
 #[derive(Debug)]
 pub(crate) struct Temp<'a> {
     folder: BorrowedFd<'a>,

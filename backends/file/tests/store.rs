@@ -26,6 +26,26 @@ async fn an_absent_root_is_made_or_refused() {
     assert_eq!(volatile.unwrap_err().kind(), ErrorKind::InvalidConfig);
 }
 
+#[test]
+fn opening_touches_the_disk_on_a_blocking_thread_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let mut build = std::pin::pin!(FileStore::builder(folder.path()).build());
+        std::future::poll_fn(|context| {
+            assert!(build.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        // There is one such thread: this ends after what has been begun before.
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
+        let root = std::fs::File::open(folder.path()).unwrap();
+        root.set_modified(std::time::UNIX_EPOCH).unwrap();
+        build.await.unwrap();
+        assert_eq!(root.metadata().unwrap().modified().unwrap(), std::time::UNIX_EPOCH);
+    });
+}
+
 #[tokio::test]
 async fn a_writer_that_waits_too_long_gives_up() {
     use rustix::fs::{FlockOperation, flock};
