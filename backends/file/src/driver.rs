@@ -211,6 +211,17 @@ impl Driver {
         Ok(record.and_then(|record| self.live(record)))
     }
 
+    /// The head of a key's file, and when it was found live, while its stripe is locked.
+    pub(crate) fn head_locked(
+        &self,
+        held: &Held,
+        spot: &Spot,
+    ) -> Raw<Option<(Head, DateTime<Utc>)>> {
+        let found = At::open(held, spot)?.head()?;
+        let now = self.clock.now();
+        Ok(found.filter(|head| head.is_live(now)).map(|head| (head, now)))
+    }
+
     /// A record, if it is live while its stripe is locked.
     fn live(&self, record: Record) -> Option<Live> {
         let now = self.clock.now();

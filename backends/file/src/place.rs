@@ -13,7 +13,7 @@ use crate::folder::is_file;
 use crate::key_file::KeyFile;
 use crate::layout::{FolderPath, KeyHash};
 use crate::lock::Held;
-use crate::record::{Life, Record};
+use crate::record::{Head, Life, Record};
 use crate::replace::sync_change;
 
 /// A key's place on the disk while its stripe is locked.
@@ -40,6 +40,10 @@ impl<'a> At<'a> {
 
     pub(crate) fn record(&self) -> Raw<Option<Record>> {
         self.file()?.map(|file| file.record(|own| self.spot.is_key(own))).transpose()
+    }
+
+    pub(crate) fn head(&self) -> Raw<Option<Head>> {
+        self.file()?.map(|file| file.head(|own| self.spot.is_key(own))).transpose()
     }
 
     pub(crate) fn old(&self) -> Raw<Old> {

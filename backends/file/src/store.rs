@@ -103,16 +103,21 @@ impl FileStore {
         match seen {
             Seen::Live(live) => Ok(Some(live)),
             Seen::Missing => Ok(None),
-            Seen::Expired => self.read_locked(call, spot).await,
+            Seen::Expired => self.read_locked(call, spot, Driver::get_locked).await,
         }
     }
 
     /// Reads again what has been found expired, once no change of it is under way.
-    async fn read_locked(&self, call: &Arc<InProgress>, spot: &Spot) -> Result<Option<Live>> {
+    async fn read_locked<T: Send + 'static>(
+        &self,
+        call: &Arc<InProgress>,
+        spot: &Spot,
+        read: fn(&Driver, &Held, &Spot) -> Raw<Option<T>>,
+    ) -> Result<Option<T>> {
         let (call, spot) = (Arc::clone(call), spot.clone());
         // Apart, as it needs much room in the future of a call that seldom gets here.
-        let read = Box::pin(self.change(call, spot, |driver, held, spot| {
-            match driver.get_locked(held, spot) {
+        let read = Box::pin(self.change(call, spot, move |driver, held, spot| {
+            match read(driver, held, spot) {
                 Err(Fault::RootGone) => Err(Fault::RootGone),
                 read => Ok(read),
             }
@@ -137,14 +142,12 @@ impl FileStore {
         spot: Spot,
     ) -> Result<Option<(Option<Deadline>, DateTime<Utc>)>> {
         let looked = spot.clone();
-        match self.driver.blocking(call, move |driver| driver.head(&looked)).await? {
-            Seen::Live((head, now)) => Ok(Some((head.deadline(), now))),
-            Seen::Missing => Ok(None),
-            Seen::Expired => {
-                let live = self.read_locked(call, &spot).await?;
-                Ok(live.map(|live| (live.deadline, live.now)))
-            }
-        }
+        let found = match self.driver.blocking(call, move |driver| driver.head(&looked)).await? {
+            Seen::Live(found) => Some(found),
+            Seen::Missing => None,
+            Seen::Expired => self.read_locked(call, &spot, Driver::head_locked).await?,
+        };
+        Ok(found.map(|(head, now)| (head.deadline(), now)))
     }
 
     /// Changes one key while its stripe is locked.
@@ -279,7 +282,9 @@ impl Store for FileStore {
                         values.push(match seen {
                             Ok(Seen::Live(live)) => Ok(Some(live)),
                             Ok(Seen::Missing) => Ok(None),
-                            Ok(Seen::Expired) => self.read_locked(&call, &self.spot(key)).await,
+                            Ok(Seen::Expired) => {
+                                self.read_locked(&call, &self.spot(key), Driver::get_locked).await
+                            }
                             Err(fault) => Err(fault.into()),
                         });
                     }

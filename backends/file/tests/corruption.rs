@@ -7,7 +7,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use larder_core::{ErrorKind, ManualClock, Namespace, NamespacedStore, Store, StoreExt, Version};
+use larder_core::{
+    ErrorKind, ExpiresIn, ManualClock, Namespace, NamespacedStore, Store, StoreExt, Version,
+};
 use larder_file::FileStore;
 
 const KEY: &str = "user:1";
@@ -136,6 +138,20 @@ async fn listing_and_purging_pass_over_it_and_clearing_removes_it() {
     assert!(!within.exists());
     store.delete_all().await.unwrap();
     assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn what_the_beginning_tells_is_told_without_a_look_at_the_value() {
+    let Setup { store, file, clock, .. } = &setup().await;
+    let mut damaged = std::fs::read(file).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    overwrite(file, &damaged);
+    assert!(store.exists(KEY).await.unwrap());
+    assert_eq!(store.expires_in(KEY).await.unwrap(), ExpiresIn::In(Duration::from_secs(60)));
+    clock.advance(Duration::from_secs(60));
+    assert!(!store.exists(KEY).await.unwrap());
+    assert_eq!(store.expires_in(KEY).await.unwrap(), ExpiresIn::Missing);
+    assert_eq!(store.get(KEY).await.unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[tokio::test]
