@@ -191,6 +191,11 @@ impl Driver {
         Ok(seen(head.transpose()?, now, |head, now| (head, now)))
     }
 
+    /// Tells whether a key has no file.
+    pub(crate) fn is_missing(&self, spot: &Spot) -> Raw<bool> {
+        self.open(spot).map(|file| file.is_none())
+    }
+
     fn open(&self, spot: &Spot) -> Raw<Option<KeyFile>> {
         let root = self.roots.get()?;
         if let Some(file) = KeyFile::open(&root, &spot.folder, spot.hash)? {

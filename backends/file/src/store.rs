@@ -124,14 +124,29 @@ impl FileStore {
         }));
         match read.await {
             Ok(read) => Ok(read?),
-            // Whoever may not write here, or finds no room for the lock file that nobody has made yet,
-            // can only go by what there is to see.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::StorageFull) =>
-            {
-                Ok(None)
-            }
+            // One can only go by what there is to see.
+            Err(error) if means_no_lock(&error) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What a deletion comes to. Without a lock nothing can be deleted; but where there is no file,
+    /// there is nothing to delete.
+    async fn deleted(
+        &self,
+        call: &Arc<InProgress>,
+        key: &str,
+        deleted: Result<bool>,
+    ) -> Result<bool> {
+        match deleted {
+            Err(error) if means_no_lock(&error) => {
+                let spot = self.spot(key);
+                // Apart, as it needs much room in the future of a call that seldom gets here.
+                let missing =
+                    Box::pin(self.driver.blocking(call, move |driver| driver.is_missing(&spot)));
+                if matches!(missing.await, Ok(true)) { Ok(false) } else { Err(error) }
+            }
+            deleted => deleted,
         }
     }
 
@@ -205,6 +220,12 @@ impl FileStore {
     }
 }
 
+/// Whoever may not write in the root, or finds no room for a lock file that nobody has made yet, gets
+/// no lock.
+fn means_no_lock(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::StorageFull)
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for FileStore {
@@ -230,7 +251,8 @@ impl Store for FileStore {
         let work = move |driver: &Driver, held: &Held, spot: &Spot| {
             driver.delete(held, spot, &options, driver.reach())
         };
-        let deleted = self.change(call, spot, work).await;
+        let deleted = self.change(Arc::clone(&call), spot, work).await;
+        let deleted = self.deleted(&call, key, deleted).await;
         deleted.map_err(|error| self.context.key_error("delete", key, error))
     }
 
@@ -326,11 +348,13 @@ impl Store for FileStore {
         let work = |driver: &Driver, held: &Held, spot: &Spot, (): &()| {
             driver.delete(held, spot, &DeleteOptions::default(), driver.partial_reach())
         };
-        let outcomes = self.driver.change_many(&call, &self.folder, changes, work).await;
-        let outcomes = keys.iter().zip(outcomes).map(|(key, outcome)| {
-            outcome.map_err(|error| self.context.key_error("delete_many", key, error))
-        });
-        Ok(outcomes.collect())
+        let made = self.driver.change_many(&call, &self.folder, changes, work).await;
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for (key, deleted) in keys.iter().zip(made) {
+            let context = |error| self.context.key_error("delete_many", key, error);
+            outcomes.push(self.deleted(&call, key, deleted).await.map_err(context));
+        }
+        Ok(outcomes.into_iter().collect())
     }
 
     async fn update_expiry(&self, key: &str, expiry: Expiry) -> Result<bool> {

@@ -5,12 +5,14 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use larder_core::{Durability, ErrorKind, ManualClock, NamespacedStore, Store, StoreExt};
+use larder_core::{
+    Durability, ErrorKind, ManualClock, Namespace, NamespacedStore, StorageObject, Store, StoreExt,
+};
 use larder_file::FileStore;
 
 const ROUNDS: u64 = 30;
@@ -178,6 +180,42 @@ fn a_full_disk_keeps_the_old_value_and_no_litter() {
 }
 
 #[cfg(target_os = "linux")]
+#[test]
+fn without_room_for_a_lock_file_what_is_missing_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = common::child_in("delete_without_locks", &folder.path().join("root"));
+    let place = folder.path().to_str().unwrap();
+    mounted("mount -t tmpfs -o size=512k tmpfs \"$0\"", place, child);
+}
+
+#[tokio::test]
+#[ignore = "runs in a process of its own, started by another test"]
+async fn delete_without_locks() {
+    let root = common::root_of_child();
+    std::fs::create_dir(&root).unwrap();
+    // Written by Litestar, so that there are no lock files yet.
+    let object = StorageObject::new("v", None).to_bytes();
+    std::fs::write(common::file_of(&root, &Namespace::root(), "kept"), object).unwrap();
+    let filler = root.parent().unwrap().join("room");
+    let mut filling = std::fs::File::create(&filler).unwrap();
+    while filling.write(&[0; 4096]).is_ok() {}
+    drop(filling);
+
+    let store = open(&root).await;
+    assert_eq!(store.set("new", "v").await.unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(store.delete("kept").await.unwrap_err().kind(), ErrorKind::StorageFull);
+    assert!(!store.delete("missing").await.unwrap());
+    assert!(!store.with_namespace("none").unwrap().delete("missing").await.unwrap());
+    let outcomes = store.delete_many(&["missing", "kept"]).await.unwrap().outcomes;
+    assert!(!*outcomes[0].as_ref().unwrap());
+    assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_eq!(store.get("kept").await.unwrap().unwrap(), "v");
+
+    std::fs::remove_file(filler).unwrap();
+    assert!(store.delete("kept").await.unwrap());
+}
+
+#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn on_a_disk_that_cannot_be_written_the_dead_are_dead() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,6 +235,9 @@ async fn on_a_disk_that_cannot_be_written_the_dead_are_dead() {
 async fn read_what_cannot_be_written() {
     let store = FileStore::builder(common::root_of_child()).build().await.unwrap();
     let error = store.set("dead", "new").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert!(!store.delete("missing").await.unwrap());
+    let error = store.delete("live").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert_eq!(store.get("dead").await.unwrap(), None);
     assert!(!store.exists("dead").await.unwrap());
