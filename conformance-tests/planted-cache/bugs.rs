@@ -367,8 +367,8 @@ macro_rules! __cache_bugs {
     a_pin_outlives_its_read Memory
         "The unpinning read leaves the entry counted as pinned, and safe from eviction."
         => "pins::one_stays_until_it_is_read_with_unpin" {
-        "pins.rs": "self.inner.policies.unpin(&self.slot.id, head.expires);"
-            => "if !BUG {\n            self.inner.policies.unpin(&self.slot.id, head.expires);\n        }";
+        "pins.rs": "self.inner.policies.update(&self.slot.id, Entry::of(&head), now);"
+            => "if !BUG {\n            self.inner.policies.update(&self.slot.id, Entry::of(&head), now);\n        }";
     }
     an_unpinned_entry_is_gone Memory
         "The unpinning read takes the entry away, as in Dara."
@@ -386,7 +386,7 @@ macro_rules! __cache_bugs {
         "An entry is read and unpinned in two steps, between which it can be evicted."
         => "pins::unpinning_is_one_step_with_the_read" {
         "pins.rs": "let (route, tag) = (self.route()?, self.0.tag);"
-            => "let (route, tag) = (self.route()?, self.0.tag);\n        if BUG {\n            let seen = self.get(key).await?;\n            inner.policies.unpin(&crate::id::Id::on(&route, key.into()), None);\n            tokio::time::sleep(std::time::Duration::from_millis(5)).await;\n            if seen.is_none() {\n                return Ok(None);\n            }\n        }";
+            => "let (route, tag) = (self.route()?, self.0.tag);\n        if BUG {\n            let seen = self.get(key).await?;\n            let weight = seen.as_ref().map_or(1, CacheItem::weight);\n            let unpinned = Entry { weight, ..Entry::bare(false) };\n            inner.policies.update(&crate::id::Id::on(&route, key.into()), unpinned, inner.now());\n            tokio::time::sleep(std::time::Duration::from_millis(5)).await;\n            if seen.is_none() {\n                return Ok(None);\n            }\n        }";
     }
     pins_have_no_budget Memory
         "Any number of entries can be pinned."

@@ -24,6 +24,12 @@ struct Entry {
 }
 
 impl Entry {
+    /// A pin ends with a life that was asked for.
+    fn pin_ends(&self) -> Option<DateTime<Utc>> {
+        let expires = self.expires.filter(|_| self.explicit);
+        self.pinned_until.map(|until| expires.map_or(until, |expires| expires.min(until)))
+    }
+
     fn is_live(&self, now: DateTime<Utc>) -> bool {
         let until = match self.pinned_until {
             Some(pinned) if !self.explicit => self.expires.map(|expires| expires.max(pinned)),
@@ -103,17 +109,16 @@ impl Model {
     }
 
     pub(crate) fn pinned(&self, now: DateTime<Utc>) -> u64 {
-        self.all().filter(|entry| entry.pinned_until.is_some_and(|until| until > now)).count()
-            as u64
+        self.all().filter(|entry| entry.pin_ends().is_some_and(|until| until > now)).count() as u64
     }
 
     fn end_pins(&mut self, now: DateTime<Utc>) {
         let pinned = std::mem::take(&mut self.pinned);
         let (mut ended, going_on): (Vec<_>, Vec<_>) = pinned
             .into_iter()
-            .partition(|entry| entry.pinned_until.is_some_and(|until| until <= now));
+            .partition(|entry| entry.pin_ends().is_some_and(|until| until <= now));
         self.pinned = going_on;
-        ended.sort_by_key(|entry| entry.pinned_until);
+        ended.sort_by_key(Entry::pin_ends);
         for mut entry in ended {
             entry.pinned_until = None;
             self.queue_of(entry.promoted).push(entry);
@@ -250,6 +255,7 @@ impl Model {
     pub(crate) fn unpin(&mut self, id: &str, now: DateTime<Utc>) -> bool {
         let live = self.live(id, now);
         if live {
+            self.end_pins(now);
             let at = self.pinned.iter().position(|entry| entry.id == id);
             if let Some(mut entry) = at.map(|at| self.pinned.remove(at)) {
                 entry.pinned_until = None;
@@ -261,6 +267,10 @@ impl Model {
     }
 
     pub(crate) fn revive(&mut self, id: &str, ttl: Duration, now: DateTime<Utc>) -> bool {
+        if self.find(id).is_none() {
+            return false;
+        }
+        self.end_pins(now);
         let Some(entry) = self.find(id) else { return false };
         entry.expires = Some(later(now, ttl));
         entry.explicit = true;

@@ -3,6 +3,7 @@
 use larder_core::{Condition, DeleteOptions, Error, ErrorKind, Expiry, Resolved};
 
 use crate::envelope::Envelope;
+use crate::policy::Entry;
 use crate::slot::Overtake;
 use crate::write::Locked;
 use crate::{CacheError, CacheResult};
@@ -107,6 +108,10 @@ impl Locked {
                 return Ok(Some(envelope));
             }
         };
+        if !envelope.head.is_pinned(now) {
+            // Brought back, the entry is not pinned again: others may have taken its pin's place.
+            envelope.head.pinned_until = None;
+        }
         envelope.head.expires = deadline;
         envelope.head.explicit_expiry = expiry.is_some();
         let bytes = envelope.encode();
@@ -118,7 +123,8 @@ impl Locked {
                 return Err(error.into());
             }
         }
-        self.inner.policies.set_expiry(&self.slot.id, deadline);
+        self.inner.policies.update(&self.slot.id, Entry::of(&envelope.head), now);
+        self.inner.policies.touch(&self.route, &self.slot.id.key);
         self.inner.table.count_fill(&self.slot.id);
         Ok(Some(envelope))
     }

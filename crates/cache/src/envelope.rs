@@ -37,9 +37,15 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Until when the pin holds: it ends with an expiry that was asked for by name.
+    pub(crate) fn pin_holds_until(&self) -> Option<Deadline> {
+        let until = self.pinned_until?;
+        Some(self.expires.filter(|_| self.explicit_expiry).map_or(until, |own| own.min(until)))
+    }
+
     /// Tells whether the entry is pinned at `now`.
     pub(crate) fn is_pinned(&self, now: DateTime<Utc>) -> bool {
-        self.pinned_until.is_some_and(|until| !until.is_past(now))
+        self.pin_holds_until().is_some_and(|until| !until.is_past(now))
     }
 
     /// When the value stops being served: a pin outlives an expiry that nobody asked for by name.
@@ -282,6 +288,18 @@ mod tests {
         let explicit = Head { pinned_until: late, explicit_expiry: true, ..head() };
         assert_eq!(explicit.served_until(), head().expires);
         assert_eq!(Head { pinned_until: late, expires: None, ..head() }.served_until(), None);
+    }
+
+    #[test]
+    fn a_pin_ends_with_an_expiry_asked_for() {
+        let (early, late) = (Some(Deadline::from_micros(50)), Some(Deadline::from_micros(500)));
+        assert_eq!(head().pin_holds_until(), None);
+        assert_eq!(Head { pinned_until: late, ..head() }.pin_holds_until(), late);
+        let explicit = Head { explicit_expiry: true, ..head() };
+        assert_eq!(Head { pinned_until: late, ..explicit }.pin_holds_until(), head().expires);
+        assert_eq!(Head { pinned_until: early, ..explicit }.pin_holds_until(), early);
+        let for_ever = Head { pinned_until: late, expires: None, ..explicit };
+        assert_eq!(for_ever.pin_holds_until(), late);
     }
 
     #[test]

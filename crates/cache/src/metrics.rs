@@ -70,7 +70,7 @@ counters! {
     evicted_by_expiry,
     /// Entries that were refused, or came in and went at once since everything else was pinned.
     not_admitted,
-    /// Pins that reached their greatest age.
+    /// Pins that ended unread, at their greatest age or with the life asked for.
     pins_expired,
     /// Locks held across processes that were lost: not renewed in time, taken or deleted (`L2`).
     locks_lost,

@@ -368,7 +368,7 @@ impl Locked {
         let slot = self.slot.again();
         self.slot.replace(Arc::clone(&flight));
         if let Admitted::Room(room) = room {
-            room.commit(Entry { weight: 1, expires: None, pinned_until: None, pending: true });
+            room.commit(Entry::bare(true));
         } else {
             self.inner.policies.forget(&slot.id);
         }

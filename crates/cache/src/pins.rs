@@ -4,6 +4,7 @@ use larder_core::{Deadline, Error, ErrorKind, Resolved};
 
 use crate::change::ATTEMPTS;
 use crate::envelope::Envelope;
+use crate::policy::Entry;
 use crate::write::Locked;
 use crate::{Cache, CacheItem, CacheResult};
 
@@ -82,7 +83,7 @@ impl Locked {
             return Ok(None);
         }
         self.slot.count_mutation();
-        self.inner.policies.unpin(&self.slot.id, head.expires);
+        self.inner.policies.update(&self.slot.id, Entry::of(&head), now);
         Ok(Some(Some(unpinned)))
     }
 }

@@ -64,8 +64,8 @@ impl<'a, V> SetValue<'a, V> {
 
     /// Keeps the entry from eviction, and from an expiry that is not asked for here, until it is
     /// read with [`get_and_unpin`](Cache::get_and_unpin) or reaches
-    /// [`pin_max_age`](crate::CacheBuilder::pin_max_age) (`P2`). Set again without it, the entry is
-    /// unpinned; deleting and clearing take no heed of it.
+    /// [`pin_max_age`](crate::CacheBuilder::pin_max_age) (`P2`); an expiry asked for ends the pin
+    /// too. Set again without it, the entry is unpinned; deleting and clearing take no heed of it.
     pub fn pin(self) -> Self {
         self.with(|write| write.pin = true)
     }

@@ -306,12 +306,7 @@ impl Locked {
             }
         }
         match room {
-            Admitted::Room(room) if !gone => room.commit(Entry {
-                weight: envelope.head.weight,
-                expires: envelope.head.expires,
-                pinned_until: envelope.head.pinned_until,
-                pending: false,
-            }),
+            Admitted::Room(room) if !gone => room.commit(Entry::of(&envelope.head)),
             // Without a capacity, only pinned entries are known, and this one no longer is one.
             _ => inner.policies.forget(&self.slot.id),
         }

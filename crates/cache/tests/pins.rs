@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{SECOND, builder, faulty, memory, numbers, space};
 use larder_cache::{Cache, CacheError, Policy, Refusal};
 use larder_core::testing::{Call, Fault};
-use larder_core::{ErrorKind, ManualClock};
+use larder_core::{ErrorKind, Expiry, ManualClock};
 
 async fn lru(max: u64) -> (Cache<u32>, ManualClock) {
     let (store, clock) = memory();
@@ -169,6 +169,52 @@ async fn pins_have_a_greatest_age() {
     cache.set("a", &1).await.unwrap();
     cache.set("b", &1).await.unwrap();
     assert_eq!(space.stats().pins_expired, 1);
+    assert_eq!(cache.get_value("a").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_pin_ends_with_a_life_that_was_asked_for() {
+    for by_update in [false, true] {
+        let (cache, clock) = lru(1).await;
+        if by_update {
+            cache.set("p", &1).pin().await.unwrap();
+            cache.update_expiry("p", Expiry::After(SECOND)).await.unwrap();
+        } else {
+            cache.set("p", &1).ttl(SECOND).pin().await.unwrap();
+        }
+        assert_eq!(cache.space().stats().pinned, 1);
+        clock.advance(SECOND);
+        assert_eq!(cache.space().stats().pinned, 0);
+        cache.set("a", &1).await.unwrap();
+        assert_eq!(cache.get_value("a").await.unwrap(), Some(1), "it has made room");
+        let stats = cache.space().stats();
+        assert_eq!((stats.pins_expired, stats.evicted_by_expiry), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_pin_that_has_ended_leaves_the_budget_and_does_not_come_back() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).pin_budget(1).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("p", &1).ttl(SECOND).pin().await.unwrap();
+    clock.advance(SECOND);
+    cache.set("a", &1).pin().await.unwrap();
+    assert_eq!(cache.update_expiry("p", Expiry::After(SECOND)).await.unwrap(), 1);
+    assert!(!pinned(&cache, "p").await);
+    assert_eq!(space.stats().pinned, 1);
+}
+
+#[tokio::test]
+async fn a_reopened_store_pins_no_entry_whose_own_life_is_over() {
+    let (store, clock) = memory();
+    let lru = || builder(store.clone(), &clock).policy(Policy::Lru { max: 1 }).build();
+    let first = lru().await.unwrap().cache::<u32>();
+    first.set("p", &1).ttl(SECOND).pin().await.unwrap();
+    clock.advance(SECOND);
+    let cache = lru().await.unwrap().cache::<u32>();
+    assert_eq!(cache.space().stats().entries, Some(1), "it is retained");
+    cache.set("a", &1).await.unwrap();
     assert_eq!(cache.get_value("a").await.unwrap(), Some(1));
 }
 

@@ -1,6 +1,8 @@
 use larder_core::Deadline;
 
+use super::MAX_WEIGHT;
 use crate::Refusal;
+use crate::envelope::Head;
 use crate::id::Id;
 
 /// What the policy has to know about an entry.
@@ -11,6 +13,23 @@ pub(crate) struct Entry {
     pub(crate) pinned_until: Option<Deadline>,
     /// It stands for a promise; the store holds nothing.
     pub(crate) pending: bool,
+}
+
+impl Entry {
+    /// One that is stored with this head.
+    pub(crate) fn of(head: &Head) -> Self {
+        Self {
+            weight: head.weight.clamp(1, MAX_WEIGHT),
+            expires: head.expires,
+            pinned_until: head.pin_holds_until(),
+            pending: false,
+        }
+    }
+
+    /// One that stands for a promise, or of which nothing is known.
+    pub(crate) fn bare(pending: bool) -> Self {
+        Self { weight: 1, expires: None, pinned_until: None, pending }
+    }
 }
 
 /// An entry that has to go before another may come in.

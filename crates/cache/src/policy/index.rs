@@ -93,7 +93,7 @@ impl Index {
         self.pins.iter().filter(|(until, _)| !until.is_past(now)).count() as u64
     }
 
-    /// Takes the number of pins that have reached their greatest age since the last asking.
+    /// Takes the number of pins whose time was over since the last asking.
     pub(crate) fn take_pins_expired(&mut self) -> u64 {
         std::mem::take(&mut self.pins_expired)
     }
@@ -157,7 +157,7 @@ impl Index {
         };
         let at = known.unwrap_or_else(|| {
             let promoted = self.ghosts.recall(id);
-            let entry = Entry { weight, expires: None, pinned_until: None, pending: false };
+            let entry = Entry { weight, ..Entry::bare(false) };
             self.insert(Node { promoted, ..Node::new(id.clone(), entry) })
         });
         self.nodes.unlink(at);
@@ -261,20 +261,12 @@ impl Index {
         }
     }
 
-    pub(crate) fn set_expiry(&mut self, id: &Id, expires: Option<Deadline>) {
+    /// What is known about an entry has changed, but for its value.
+    pub(crate) fn update(&mut self, id: &Id, entry: Entry, now: DateTime<Utc>) {
+        self.end_pins(now);
         let Some(at) = self.find(id) else { return };
-        if let Some(node) = self.nodes.get(at) {
-            self.describe(at, Entry { expires, ..node.entry });
-        }
-        self.touch(id.hash);
-    }
-
-    pub(crate) fn unpin(&mut self, id: &Id, expires: Option<Deadline>) {
-        let Some(at) = self.find(id) else { return };
-        if let Some(node) = self.nodes.get(at) {
-            self.describe(at, Entry { pinned_until: None, expires, ..node.entry });
-        }
-        if self.nodes.queue_of(at).is_none() {
+        self.describe(at, entry);
+        if entry.pinned_until.is_some() || self.nodes.queue_of(at).is_none() {
             self.queue(at);
         }
     }
@@ -385,7 +377,7 @@ impl Index {
         self.nodes.queued_weight(Queue::Small) + self.nodes.queued_weight(Queue::Main)
     }
 
-    /// Pins that have reached their greatest age end; their entries are the next to go.
+    /// Pins whose time is over end; their entries are the next to go.
     fn end_pins(&mut self, now: DateTime<Utc>) {
         while let Some((until, at)) = self.pins.first().copied()
             && until.is_past(now)
@@ -483,7 +475,7 @@ mod tests {
     fn names_with_the_same_hash_are_told_apart() {
         let policy = Policy::Lru { max: 8 };
         let mut index = Index::new(&Settings { policy, ..Settings::default() });
-        let entry = Entry { weight: 1, expires: None, pinned_until: None, pending: false };
+        let entry = Entry::bare(false);
         let ids = ["a", "b", "c", "d"]
             .map(|key| Id { hash: 7, ..Id::new(Namespace::root(), key.into()) });
         let now = DateTime::UNIX_EPOCH;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
-use larder_core::{Capabilities, Deadline, Namespace};
+use larder_core::{Capabilities, Namespace};
 
 use crate::hash;
 use crate::id::Id;
@@ -252,17 +252,12 @@ impl Policies {
         self.with(&id.scope, false, |index| index.forget_pending(id));
     }
 
-    /// An entry's expiry was changed.
-    pub(crate) fn set_expiry(&self, id: &Id, expires: Option<Deadline>) {
-        self.with(&id.scope, false, |index| index.set_expiry(id, expires));
-    }
-
-    /// An entry was read for the last time that it was pinned for.
-    pub(crate) fn unpin(&self, id: &Id, expires: Option<Deadline>) {
-        let bounded = self.is_bounded();
+    /// An entry was given another expiry, or unpinned.
+    pub(crate) fn update(&self, id: &Id, entry: Entry, now: DateTime<Utc>) {
+        let known = self.is_bounded() || entry.pinned_until.is_some();
         self.with(&id.scope, false, |index| {
-            index.unpin(id, expires);
-            if !bounded {
+            index.update(id, entry, now);
+            if !known {
                 index.forget(id);
             }
         });

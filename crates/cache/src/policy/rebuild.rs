@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use larder_core::{ErrorKind, Namespace, NamespacedStore};
 
-use super::{Entry, MAX_WEIGHT, Writers};
+use super::{Entry, Writers};
 use crate::CacheResult;
 use crate::envelope::Envelope;
 use crate::id::Id;
@@ -66,12 +66,7 @@ impl Inner {
                 };
                 // What cannot be decoded takes room too, and is the first to go.
                 let head = envelope.map(|envelope| envelope.head);
-                let entry = Entry {
-                    weight: head.map_or(1, |head| head.weight).clamp(1, MAX_WEIGHT),
-                    expires: head.and_then(|head| head.expires),
-                    pinned_until: head.and_then(|head| head.pinned_until),
-                    pending: false,
-                };
+                let entry = head.as_ref().map_or(Entry::bare(false), Entry::of);
                 let id = Id::new(scope.clone(), key.as_str().into());
                 found.push((head.map_or(i64::MIN, |head| head.modified), id, entry));
             }
