@@ -98,6 +98,11 @@ impl<V: 'static> Cache<V> {
         self.0.route()
     }
 
+    /// The expiry of a value that is given none.
+    pub(crate) fn default_expiry(&self) -> Expiry {
+        self.0.expiry.unwrap_or_else(|| self.inner().default_expiry())
+    }
+
     /// Reads an entry; `None` when it is missing, expired, or no entry of this cache's type (`V2`).
     ///
     /// It never waits for a load or a pending value.

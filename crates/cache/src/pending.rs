@@ -263,13 +263,13 @@ impl<V: 'static> PendingGuard<V> {
     pub async fn resolve(self, value: impl Into<Loaded<V>>) -> CacheResult<bool> {
         let Self { cache, route, promise } = self;
         let Loaded { value, expiry, store } = value.into();
-        let expiry = expiry.or(cache.0.expiry);
         let payload = cache.0.lens.codec.encode(&value)?;
         let write = Write {
             payload,
             tag: cache.0.tag,
             modified: None,
             expiry,
+            default: cache.default_expiry(),
             jitter: true,
             pin: false,
             weight: None,

@@ -1,6 +1,6 @@
 //! Reading an entry for the last time that it is pinned for (P2).
 
-use larder_core::{Deadline, Error, ErrorKind, Resolved};
+use larder_core::{Error, ErrorKind, Expiry};
 
 use crate::change::ATTEMPTS;
 use crate::envelope::Envelope;
@@ -39,8 +39,9 @@ impl<V: 'static> Cache<V> {
     pub async fn get_and_unpin(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
         let inner = self.inner();
         let (route, tag) = (self.route()?, self.0.tag);
-        let envelope =
-            inner.locked(&route, key, async move |locked| locked.unpin(tag).await).await?;
+        let default = self.default_expiry();
+        let unpin = async move |locked: Locked| locked.unpin(tag, default).await;
+        let envelope = inner.locked(&route, key, unpin).await?;
         inner.counters.count_read(envelope.is_some());
         if envelope.is_some() {
             inner.policies.touch(&route, key);
@@ -50,9 +51,9 @@ impl<V: 'static> Cache<V> {
 }
 
 impl Locked {
-    async fn unpin(self, tag: u64) -> CacheResult<Option<Envelope>> {
+    async fn unpin(self, tag: u64, default: Expiry) -> CacheResult<Option<Envelope>> {
         for _ in 0..ATTEMPTS {
-            if let Some(unpinned) = self.try_unpin(tag).await? {
+            if let Some(unpinned) = self.try_unpin(tag, default).await? {
                 return Ok(unpinned);
             }
         }
@@ -60,7 +61,7 @@ impl Locked {
     }
 
     /// `None` when another process changed the entry meanwhile.
-    async fn try_unpin(&self, tag: u64) -> CacheResult<Option<Option<Envelope>>> {
+    async fn try_unpin(&self, tag: u64, default: Expiry) -> CacheResult<Option<Option<Envelope>>> {
         let now = self.inner.now();
         let (envelope, condition) = self.read_to_change().await?;
         let envelope = envelope.filter(|envelope| envelope.check_tag(tag).is_ok());
@@ -73,10 +74,7 @@ impl Locked {
         let mut unpinned = envelope;
         unpinned.head.pinned_until = None;
         if !unpinned.head.is_live(now) {
-            unpinned.head.expires = match self.inner.default_expiry().resolve(now) {
-                Resolved::At(deadline) => Some(deadline),
-                _ => None::<Deadline>,
-            };
+            unpinned.head.expires = self.inner.default_deadline(default, now);
         }
         let head = unpinned.head;
         if !self.store_set(&head, unpinned.encode(), now, condition).await? {

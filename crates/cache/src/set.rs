@@ -20,7 +20,7 @@ pub struct SetValue<'a, V> {
     held: Option<(&'a LockGuard, Arc<Route>, &'a mut Seen)>,
 }
 
-impl<'a, V> SetValue<'a, V> {
+impl<'a, V: 'static> SetValue<'a, V> {
     pub(crate) fn held(held: &'a mut GetSet<V>, value: &V) -> Self {
         let GetSet { cache, route, seen, lock, .. } = held;
         let set = Self::new(cache, lock.key(), cache.0.lens.codec.encode(value));
@@ -32,7 +32,8 @@ impl<'a, V> SetValue<'a, V> {
             payload,
             tag: cache.0.tag,
             modified: None,
-            expiry: cache.0.expiry,
+            expiry: None,
+            default: cache.default_expiry(),
             jitter: true,
             pin: false,
             weight: None,

@@ -1,7 +1,6 @@
 //! Everything that changes a key: under its write lock, to the end once begun.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
@@ -29,11 +28,20 @@ pub(crate) struct Write {
     pub(crate) payload: Bytes,
     pub(crate) tag: u64,
     pub(crate) modified: Option<DateTime<Utc>>,
+    /// What was asked for by name.
     pub(crate) expiry: Option<Expiry>,
+    /// What holds where nothing was.
+    pub(crate) default: Expiry,
     /// Whether the expiry may come earlier by chance.
     pub(crate) jitter: bool,
     pub(crate) pin: bool,
     pub(crate) weight: Option<u64>,
+}
+
+impl Write {
+    fn life(&self) -> Expiry {
+        self.expiry.unwrap_or(self.default)
+    }
 }
 
 /// On whose behalf a value is written, and so what must still be true.
@@ -144,17 +152,31 @@ impl Inner {
 
     /// Tells whether the life of a value written now is over before it began.
     pub(crate) fn is_gone(&self, write: &Write) -> bool {
-        match write.expiry {
-            Some(Expiry::At(moment)) => moment <= self.now(),
-            Some(Expiry::After(ttl)) => ttl.is_zero(),
+        match write.life() {
+            Expiry::At(moment) => moment <= self.now(),
+            Expiry::After(ttl) => ttl.is_zero(),
             _ => false,
         }
     }
 
-    /// A time to live, less what chance takes of it.
-    fn shortened(&self, ttl: Duration) -> Duration {
+    /// An expiry, less what chance takes of a time to live.
+    pub(crate) fn jittered(&self, expiry: Expiry) -> Expiry {
         let jitter = self.config.jitter;
-        if jitter == 0.0 { ttl } else { ttl.mul_f64(1.0 - jitter * chance::fraction()) }
+        match expiry {
+            Expiry::After(ttl) if jitter > 0.0 => {
+                Expiry::After(ttl.mul_f64(1.0 - jitter * chance::fraction()))
+            }
+            expiry => expiry,
+        }
+    }
+
+    /// A default expiry, less what chance takes of it, counted from now.
+    pub(crate) fn default_deadline(&self, default: Expiry, now: DateTime<Utc>) -> Option<Deadline> {
+        match self.jittered(default).resolve(now) {
+            Resolved::At(deadline) => Some(deadline),
+            Resolved::Gone => Some(Deadline::at(now)),
+            Resolved::Never | Resolved::Keep => None,
+        }
     }
 
     /// The envelope of a value written now, and whether its life is over before it began.
@@ -164,10 +186,8 @@ impl Inner {
         now: DateTime<Utc>,
         old: Option<&Head>,
     ) -> (Envelope, bool) {
-        let expiry = match write.expiry.unwrap_or_else(|| self.default_expiry()) {
-            Expiry::After(ttl) if write.jitter => Expiry::After(self.shortened(ttl)),
-            expiry => expiry,
-        };
+        let life = write.life();
+        let expiry = if write.jitter { self.jittered(life) } else { life };
         let (expires, gone) = match expiry.resolve(now) {
             Resolved::Never => (None, false),
             Resolved::At(deadline) => (Some(deadline), false),
@@ -266,7 +286,7 @@ impl Locked {
         if !inner.is_wanted(&self.slot, &mode)? {
             return Ok(Put::NotWanted);
         }
-        let keeps = matches!(write.expiry, Some(Expiry::Keep));
+        let keeps = write.life() == Expiry::Keep;
         let old = if keeps { self.read().await?.map(|old| old.head) } else { None };
         let now = inner.now();
         let old = old.filter(|old| old.is_live(now));

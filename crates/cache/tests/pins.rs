@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{SECOND, builder, faulty, memory, numbers, space};
 use larder_cache::{Cache, CacheError, Policy, Refusal};
 use larder_core::testing::{Call, Fault};
-use larder_core::{ErrorKind, Expiry, ManualClock};
+use larder_core::{ErrorKind, ExpiresIn, Expiry, ManualClock};
 
 async fn lru(max: u64) -> (Cache<u32>, ManualClock) {
     let (store, clock) = memory();
@@ -148,6 +148,18 @@ async fn a_pin_outlives_the_expiry_of_the_policy_and_not_one_asked_for() {
     assert_eq!(cache.get_value("p").await.unwrap(), Some(1), "not gone");
     clock.advance(SECOND * 10);
     assert_eq!(cache.get_value("p").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_pin_outlives_the_default_expiry_of_a_view() {
+    let (space, clock) = space().await;
+    let view = space.cache::<u32>().with_default_ttl(SECOND);
+    view.set("set", &1).pin().await.unwrap();
+    clock.advance(SECOND * 2);
+    assert_eq!(view.get_value("set").await.unwrap(), Some(1));
+    let longer = view.with_default_ttl(SECOND * 100);
+    let item = longer.get_and_unpin("set").await.unwrap().unwrap();
+    assert_eq!(item.expires_in(), ExpiresIn::In(SECOND * 100), "what this view's entries have");
 }
 
 #[tokio::test]
