@@ -287,8 +287,8 @@ macro_rules! __cache_bugs {
     a_revived_entry_lives_for_an_hour Memory
         "`update_expiry` without an expiry has another default than a set."
         => "items::the_default_life_is_300_seconds" {
-        "change.rs": "expiry.unwrap_or(self.inner.config.default_expiry)"
-            => "expiry.unwrap_or(if BUG { Expiry::After(std::time::Duration::from_secs(3_600)) } else { self.inner.config.default_expiry })";
+        "change.rs": "self.inner.jittered(default)"
+            => "if BUG { Expiry::After(std::time::Duration::from_secs(3_600)) } else { self.inner.jittered(default) }";
     }
     another_version_is_read Memory
         "The version of an entry is not looked at."

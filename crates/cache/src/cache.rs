@@ -220,11 +220,10 @@ impl<V: 'static> Cache<V> {
         key: &str,
         expiry: impl Into<Option<Expiry>>,
     ) -> CacheResult<V> {
-        let (route, expiry, tag) = (self.route()?, expiry.into().or(self.0.expiry), self.0.tag);
-        let envelope = self
-            .inner()
-            .locked(&route, key, async move |locked| locked.update_expiry(expiry, tag).await)
-            .await?;
+        let (route, expiry, tag) = (self.route()?, expiry.into(), self.0.tag);
+        let default = self.default_expiry();
+        let update = async move |locked: Locked| locked.update_expiry(expiry, default, tag).await;
+        let envelope = self.inner().locked(&route, key, update).await?;
         self.decode(envelope).map_err(|_| CacheError::NotFound)
     }
 

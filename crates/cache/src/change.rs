@@ -66,10 +66,11 @@ impl Locked {
     pub(crate) async fn update_expiry(
         self,
         expiry: Option<Expiry>,
+        default: Expiry,
         tag: u64,
     ) -> CacheResult<Envelope> {
         for _ in 0..ATTEMPTS {
-            if let Some(envelope) = self.try_update_expiry(expiry, tag).await? {
+            if let Some(envelope) = self.try_update_expiry(expiry, default, tag).await? {
                 return Ok(envelope);
             }
         }
@@ -80,6 +81,7 @@ impl Locked {
     async fn try_update_expiry(
         &self,
         expiry: Option<Expiry>,
+        default: Expiry,
         tag: u64,
     ) -> CacheResult<Option<Envelope>> {
         let (envelope, condition) = self.read_to_change().await?;
@@ -92,7 +94,8 @@ impl Locked {
         if kept_until.is_some_and(|until| until.is_past(now)) {
             return Err(CacheError::NotFound);
         }
-        let deadline = match expiry.unwrap_or(self.inner.config.default_expiry).resolve(now) {
+        let life = expiry.unwrap_or_else(|| self.inner.jittered(default));
+        let deadline = match life.resolve(now) {
             Resolved::Keep if envelope.head.is_live(now) => return Ok(Some(envelope)),
             Resolved::Keep => return Err(CacheError::NotFound),
             Resolved::Never => None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{Gate, SECOND, builder, faulty, load, memory, settle};
 use larder_cache::{Cache, CacheError, CacheScope, CacheSpace, Loaded, Policy, Refusal};
 use larder_core::testing::{Call, Fault};
-use larder_core::{Clock, ErrorKind, Expiry, ManualClock, NamespacedStore};
+use larder_core::{Clock, ErrorKind, ExpiresIn, Expiry, ManualClock, NamespacedStore};
 use larder_file::FileStore;
 use larder_memory::MemoryStore;
 use larder_sled::SledStore;
@@ -301,6 +301,9 @@ async fn a_fixed_time_to_live_runs_from_the_last_set() {
     cache.set("short", &1).ttl(SECOND).await.unwrap();
     clock.advance(SECOND);
     assert_eq!(cache.get_value("short").await.unwrap(), None);
+    cache.update_expiry("short", None).await.unwrap();
+    let revived = cache.get("short").await.unwrap().unwrap();
+    assert_eq!(revived.expires_in(), ExpiresIn::In(SECOND * 10), "the policy's, like a set");
 }
 
 #[tokio::test]
