@@ -322,6 +322,12 @@ impl Locked {
                 if !matches!(mode, Mode::Fill(..)) {
                     self.slot.overtake(Overtake::Unsure);
                 }
+                if let Admitted::Room(room) = room
+                    && !gone
+                    && error.kind() == ErrorKind::Unknown
+                {
+                    room.commit_unsure(Entry::of(&envelope.head));
+                }
                 return Err(error.into());
             }
         }

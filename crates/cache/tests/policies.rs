@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Gate, SECOND, builder, faulty, load, memory, settle};
 use larder_cache::{Cache, CacheError, CacheScope, CacheSpace, Loaded, Policy, Refusal};
-use larder_core::testing::{Call, Fault};
+use larder_core::testing::{Call, Fault, Faulty};
 use larder_core::{Clock, ErrorKind, ExpiresIn, Expiry, ManualClock, NamespacedStore};
 use larder_file::FileStore;
 use larder_memory::MemoryStore;
@@ -422,6 +422,30 @@ async fn a_victim_that_cannot_be_removed_stays_counted_and_the_set_fails() {
     cache.set("d", &1).await.unwrap();
     assert_eq!(cache.list().await.unwrap().len(), 2);
     assert_eq!(space.stats().entries, Some(2));
+}
+
+#[tokio::test]
+async fn a_write_whose_outcome_is_unknown_is_counted() {
+    for loaded in [false, true] {
+        let (raw, clock) = memory();
+        let store = Arc::new(Faulty::new(raw.clone()));
+        let space = builder(store.clone(), &clock).policy(Policy::Lru { max: 3 }).build();
+        let cache = space.await.unwrap().cache::<u32>();
+        store.plan(Call::Set, 1, Fault::LoseAnswer);
+        if loaded {
+            assert_eq!(cache.get_or_set("k", 1_u32).await.unwrap(), 1);
+        } else {
+            cache.set("k", &1).weight(2).await.unwrap_err();
+        }
+        assert_eq!(cache.space().stats().weight, Some(if loaded { 1 } else { 2 }));
+        cache.set("other", &1).weight(3).await.unwrap();
+        assert_eq!(kept(&raw).await, BTreeSet::from(["g:other".to_owned()]), "no more fits");
+        store.plan(Call::Set, 1, Fault::LoseAnswer);
+        cache.set("other", &1).await.unwrap_err();
+        assert_eq!(cache.space().stats().weight, Some(3), "the old one may still be there");
+        cache.set("other", &1).await.unwrap();
+        assert_eq!(cache.space().stats().weight, Some(1));
+    }
 }
 
 #[tokio::test]

@@ -183,6 +183,13 @@ impl Index {
         self.queue(at);
     }
 
+    /// A write for which room was reserved may be done: the old entry and the new are both allowed
+    /// for.
+    pub(crate) fn commit_unsure(&mut self, id: &Id, entry: Entry, pin: bool) {
+        let held = self.find(id).map_or(0, |at| self.nodes.weight_of(at));
+        self.commit(id, Entry { weight: entry.weight.max(held), ..entry }, pin);
+    }
+
     /// A write for which room was reserved was not made.
     pub(crate) fn cancel(&mut self, id: &Id, pin: bool) {
         self.pinning -= u64::from(pin);

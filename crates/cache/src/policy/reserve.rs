@@ -37,6 +37,13 @@ impl Reservation {
         let (id, pin) = (&self.id, self.pin);
         self.inner.policies.with(&id.scope, true, |index| index.commit(id, entry, pin));
     }
+
+    /// Whether the write is done cannot be known: what the store holds by now fits into the room.
+    pub(crate) fn commit_unsure(mut self, entry: Entry) {
+        self.used = true;
+        let (id, pin) = (&self.id, self.pin);
+        self.inner.policies.with(&id.scope, true, |index| index.commit_unsure(id, entry, pin));
+    }
 }
 
 impl Drop for Reservation {
