@@ -69,6 +69,8 @@ impl Locked {
             return Ok(Some(None));
         };
         if envelope.head.pinned_until.is_none() {
+            // Still counted as pinned, where the answer to the unpinning was lost.
+            self.inner.policies.update(&self.slot.id, Entry::of(&envelope.head), now);
             return Ok(Some(Some(envelope)));
         }
         let mut unpinned = envelope;

@@ -266,6 +266,23 @@ async fn a_pin_that_could_not_be_ended_stays() {
 }
 
 #[tokio::test]
+async fn unpinning_again_ends_a_pin_whose_end_was_in_doubt() {
+    for policy in [Policy::Lru { max: 1 }, Policy::KeepAll] {
+        let (store, clock) = faulty();
+        let space = builder(store.clone(), &clock).policy(policy).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        cache.set("p", &1).pin().await.unwrap();
+        store.plan(Call::Set, 1, Fault::LoseAnswer);
+        cache.get_and_unpin("p").await.unwrap_err();
+        assert_eq!(space.stats().pinned, 1, "it may be pinned");
+        let item = cache.get_and_unpin("p").await.unwrap().unwrap();
+        assert_eq!((item.value().unwrap(), space.stats().pinned), (1, 0));
+        cache.set("other", &1).await.unwrap();
+        assert_eq!(cache.get_value("other").await.unwrap(), Some(1));
+    }
+}
+
+#[tokio::test]
 async fn a_failed_write_pins_nothing() {
     let (store, clock) = faulty();
     let space = builder(store.clone(), &clock).pin_budget(1).build().await.unwrap();
