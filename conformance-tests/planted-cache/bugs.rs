@@ -481,8 +481,8 @@ macro_rules! __cache_bugs {
     clearing_a_registry_forgets_the_unused Memory
         "Clearing a registry leaves the entries that this process has not used yet."
         => "registry::clearing_empties_every_entry" {
-        "store.rs": "                if !in_use {\n                    entries"
-            => "                if !BUG && !in_use {\n                    entries";
+        "store.rs": "None => entries.with_namespace(name)?.delete_all().await?,"
+            => "None if BUG => {}\n                    None => entries.with_namespace(name)?.delete_all().await?,";
     }
     no_session_is_everybodys Memory
         "A session's scope outside of any session is everybody's."

@@ -44,11 +44,9 @@ pub struct CacheStore<V> {
     entries: Arc<Mutex<HashMap<Arc<str>, Arc<Made>>>>,
 }
 
-/// The space of an entry, made on first use.
-struct Made {
-    policy: Policy,
-    space: OnceCell<CacheSpace>,
-}
+/// The space of an entry with its policy, made on first use; until that has worked, nothing binds
+/// the entry to a policy.
+type Made = OnceCell<(Policy, CacheSpace)>;
 
 impl<V: Send + 'static> CacheStore<V>
 where
@@ -97,20 +95,17 @@ impl<V: Send + 'static> CacheStore<V> {
     pub async fn entry(&self, entry: &RegistryEntry) -> CacheResult<CacheScopeStore<V>> {
         let made = {
             let mut entries = lock(&self.entries);
-            let made = entries.entry(entry.shared_name()).or_insert_with(|| {
-                Arc::new(Made { policy: entry.policy(), space: OnceCell::new() })
-            });
-            Arc::clone(made)
+            Arc::clone(entries.entry(entry.shared_name()).or_default())
         };
-        if made.policy != entry.policy() {
+        let (policy, space) = made.get_or_try_init(|| self.build(entry)).await?;
+        if *policy != entry.policy() {
             return Err(CacheError::config("this registry entry has another policy"));
         }
-        let space = made.space.get_or_try_init(|| self.build(entry)).await?;
         let cache = Cache::new(space.clone(), Arc::clone(&self.codec), self.tag);
         Ok(CacheScopeStore::new(cache.scoped(entry.scope().clone())))
     }
 
-    async fn build(&self, entry: &RegistryEntry) -> CacheResult<CacheSpace> {
+    async fn build(&self, entry: &RegistryEntry) -> CacheResult<(Policy, CacheSpace)> {
         let root = match &self.store.0 {
             Source::Borrowed(store) => store.clone()?,
             Source::Owned(_) => {
@@ -120,7 +115,8 @@ impl<V: Send + 'static> CacheStore<V> {
         // Checked before the store is asked, so that every store says the same.
         Namespace::from_segments([entry.name()])?;
         let below = root.with_path(&[ENTRIES, entry.name()])?;
-        (self.adjust)(cache_for_policy(below, entry.policy())).build().await
+        let space = (self.adjust)(cache_for_policy(below, entry.policy())).build().await?;
+        Ok((entry.policy(), space))
     }
 
     /// Reads a value; the builder can unpin it in the same step, or wait while it is pending.
@@ -185,25 +181,23 @@ impl<V: Send + 'static> CacheStore<V> {
     /// # Errors
     /// The store's; `Unsupported` over a flat store that cannot list.
     pub async fn clear(&self) -> CacheResult<()> {
-        let made: Vec<_> = lock(&self.entries).values().cloned().collect();
-        for made in made {
-            if let Some(space) = made.space.get() {
-                space.clear(true).await?;
-            }
+        let cleared = self.spaces();
+        for space in cleared.values() {
+            space.clear(true).await?;
         }
         let root = match &self.store.0 {
             Source::Borrowed(store) => store.clone()?,
             Source::Owned(_) => return Ok(()),
         };
-        // Entries that are in use were emptied above, under their policies; here go the others.
         let entries = root.with_path(&[ENTRIES])?;
         let mut cursor = None;
         loop {
             let page = entries.list_child_namespaces(cursor.as_ref(), 1_000).await?;
-            for name in page.segments {
-                let in_use = lock(&self.entries).contains_key(&*name);
-                if !in_use {
-                    entries.with_namespace(&name)?.delete_all().await?;
+            for name in page.segments.iter().filter(|name| !cleared.contains_key(name.as_str())) {
+                match self.spaces().get(name.as_str()) {
+                    // It has come into use since, under its policy.
+                    Some(space) => space.clear(true).await?,
+                    None => entries.with_namespace(name)?.delete_all().await?,
                 }
             }
             cursor = page.next;
@@ -211,6 +205,13 @@ impl<V: Send + 'static> CacheStore<V> {
                 return Ok(());
             }
         }
+    }
+
+    /// The spaces that are in use, by the names of their entries.
+    fn spaces(&self) -> HashMap<Arc<str>, CacheSpace> {
+        let entries = lock(&self.entries);
+        let space = |made: &Made| made.get().map(|(_, space)| space.clone());
+        entries.iter().filter_map(|(name, made)| Some((Arc::clone(name), space(made)?))).collect()
     }
 }
 

@@ -118,6 +118,19 @@ async fn clearing_empties_every_entry_and_nothing_beside() {
     assert!(backing.get("own").await.unwrap().is_some());
 }
 
+#[tokio::test]
+async fn an_entry_that_was_refused_is_not_in_use() {
+    let (backing, _) = memory();
+    let first: CacheStore<u32> = CacheStore::new(backing.clone());
+    first.set(&lru("a", 5), "k", &1).await.unwrap();
+    let second: CacheStore<u32> = CacheStore::new(backing);
+    let refused = second.get(&lru("a", 0), "k").await.unwrap_err();
+    assert_eq!(refused.store_kind(), Some(ErrorKind::InvalidConfig));
+    second.clear().await.unwrap();
+    assert_eq!(first.get(&lru("a", 5), "k").await.unwrap(), None);
+    assert_eq!(second.get(&lru("a", 5), "k").await.unwrap(), None, "no policy but this is its own");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_entry_is_made_once() {
     let store = store();
