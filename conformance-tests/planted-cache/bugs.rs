@@ -255,8 +255,8 @@ macro_rules! __cache_bugs {
     a_stale_value_is_served Memory
         "A read gives an entry that has expired and is retained."
         => "items::an_expired_entry_can_be_revived" {
-        "find.rs": "let live = self.entry(fetched)?.filter(|envelope| inner"
-            => "let live = self.entry(fetched)?.filter(|envelope| BUG || inner";
+        "find.rs": "self.entry(fetched)?.filter(|envelope| inner"
+            => "self.entry(fetched)?.filter(|envelope| BUG || inner";
         "find.rs": "let live = expires"
             => "let live = BUG || expires";
     }
@@ -269,8 +269,8 @@ macro_rules! __cache_bugs {
     a_none_is_a_miss Memory
         "A stored `None` is taken for a miss."
         => "items::nothing_at_all_is_a_value" {
-        "find.rs": "            return Ok(self.decode_payload(std::mem::take(bytes)).ok());"
-            => "            if BUG && bytes[..] == [0xc0] {\n                return Ok(None);\n            }\n            return Ok(self.decode_payload(std::mem::take(bytes)).ok());";
+        "find.rs": "if live { self.decode"
+            => "if live && !(BUG && bytes[..] == [0xc0]) { self.decode";
     }
     modified_times_in_milliseconds Memory
         "The time at which a value was made loses its microseconds."

@@ -35,13 +35,15 @@ impl<V: 'static> Cache<V> {
         key: &str,
         fetched: Fetched,
     ) -> Result<Option<Envelope>, Error> {
-        let inner = self.inner();
-        let live = self.entry(fetched)?.filter(|envelope| inner.is_live(&envelope.head));
-        if live.is_some() {
-            inner.policies.touch(route, key);
-        }
-        inner.counters.count_read(live.is_some());
+        let live = self.live_entry(fetched)?;
+        self.count_read(route, key, live.is_some());
         Ok(live)
+    }
+
+    #[inline]
+    fn live_entry(&self, fetched: Fetched) -> Result<Option<Envelope>, Error> {
+        let inner = self.inner();
+        Ok(self.entry(fetched)?.filter(|envelope| inner.is_live(&envelope.head)))
     }
 
     /// What a read of the store has found, as a live value of this type,
@@ -53,21 +55,28 @@ impl<V: 'static> Cache<V> {
         key: &str,
         fetched: Fetched,
     ) -> CacheResult<Option<V>> {
-        let inner = self.inner();
         let mut fetched = fetched;
-        if let Ok(Some(bytes)) = &mut fetched
+        let value = if let Ok(Some(bytes)) = &mut fetched
             && let Some(Plain { expires }) = Envelope::skip_plain_head(bytes, self.0.tag)
         {
-            let live = expires.is_none_or(|it| !it.has_passed(&*inner.config.clock));
-            inner.counters.count_read(live);
-            if !live {
-                return Ok(None);
-            }
+            let clock = &*self.inner().config.clock;
+            let live = expires.is_none_or(|it| !it.has_passed(clock));
+            if live { self.decode_payload(std::mem::take(bytes)).ok() } else { None }
+        } else {
+            self.live_entry(fetched)?.and_then(|envelope| self.decode(envelope).ok())
+        };
+        self.count_read(route, key, value.is_some());
+        Ok(value)
+    }
+
+    /// Counts a read, and tells the policy of a hit.
+    #[inline]
+    pub(crate) fn count_read(&self, route: &Route, key: &str, hit: bool) {
+        let inner = self.inner();
+        if hit {
             inner.policies.touch(route, key);
-            return Ok(self.decode_payload(std::mem::take(bytes)).ok());
         }
-        let envelope = self.live(route, key, fetched)?;
-        Ok(envelope.and_then(|envelope| self.decode(envelope).ok()))
+        inner.counters.count_read(hit);
     }
 
     /// The live entry of this type that `bytes` hold.

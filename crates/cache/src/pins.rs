@@ -42,10 +42,7 @@ impl<V: 'static> Cache<V> {
         let default = self.default_expiry();
         let unpin = async move |locked: Locked| locked.unpin(tag, default).await;
         let envelope = inner.locked(&route, key, unpin).await?;
-        inner.counters.count_read(envelope.is_some());
-        if envelope.is_some() {
-            inner.policies.touch(&route, key);
-        }
+        self.count_read(&route, key, envelope.is_some());
         Ok(envelope.map(|envelope| self.item(envelope)))
     }
 }

@@ -20,6 +20,13 @@ async fn put(store: &Arc<dyn NamespacedStore>, key: &str, bytes: impl Into<Bytes
     scope.set_opts(key, bytes.into(), SetOptions::default()).await.unwrap();
 }
 
+/// Makes the payload no value, under a head that is in order.
+async fn spoil(store: &Arc<dyn NamespacedStore>, key: &str) {
+    let mut bytes = stored(store, key).await.to_vec();
+    *bytes.last_mut().unwrap() = 0xC1;
+    put(store, key, bytes).await;
+}
+
 /// Every read but the strict one takes it for a miss and counts it; a load replaces it.
 async fn is_a_miss(cache: &Cache<u32>, key: &str) {
     let before = cache.space().stats().undecodable;
@@ -80,14 +87,32 @@ async fn a_payload_that_no_longer_fits_the_type_fails_on_demand_and_is_replaced_
     let space = builder(store.clone(), &clock).build().await.unwrap();
     let cache = space.cache::<u32>();
     cache.set("k", &1).await.unwrap();
-    let mut bytes = stored(&store, "k").await.to_vec();
-    *bytes.last_mut().unwrap() = 0xC1;
-    put(&store, "k", bytes).await;
+    spoil(&store, "k").await;
     let item = cache.get("k").await.unwrap().unwrap();
     assert!(item.value().is_err());
     assert_eq!(cache.get_value("k").await.unwrap(), None);
     assert_eq!(cache.get_or_set("k", 2_u32).await.unwrap(), 2);
     assert_eq!(cache.get_value("k").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_read_that_finds_such_a_payload_is_no_hit() {
+    for pinned in [false, true] {
+        let (store, clock) = memory();
+        let space = builder(store.clone(), &clock).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        let set = cache.set("k", &1);
+        let set = if pinned { set.pin() } else { set };
+        set.await.unwrap();
+        spoil(&store, "k").await;
+        assert_eq!(cache.get_value("k").await.unwrap(), None);
+        assert_eq!(cache.get_or("k", 9).await.unwrap(), 9);
+        assert_eq!(cache.get_or_set("k", 2_u32).await.unwrap(), 2);
+        let stats = space.stats();
+        assert_eq!((stats.hits, stats.misses, stats.undecodable), (0, 3, 3));
+        assert_eq!(cache.get_value("k").await.unwrap(), Some(2));
+        assert_eq!(space.stats().hits, 1);
+    }
 }
 
 #[tokio::test]
