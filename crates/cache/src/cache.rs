@@ -6,8 +6,6 @@ use std::time::Duration;
 use larder_core::{Codec, Error, Expiry, MessagePack};
 
 use crate::builder::{CacheBuilder, One};
-use crate::envelope::Envelope;
-use crate::placeholder::Placeholder;
 use crate::reading::Reading;
 use crate::route::{Route, RouteRef};
 use crate::slot::Range;
@@ -121,25 +119,15 @@ impl<V: 'static> Cache<V> {
     /// As [`get`](Self::get), and gives the error where an entry is there and cannot be decoded.
     ///
     /// # Errors
-    /// `Corrupt` for an entry that is damaged, or of another version, type or codec.
+    /// `Corrupt` for an entry that is damaged, or of another version, type or codec, unless it has
+    /// expired.
     pub async fn get_strict(&self, key: &str) -> CacheResult<Option<CacheItem<V>>> {
-        let inner = self.inner();
         let route = self.route()?;
-        let Some(bytes) = inner.fetch(&route, key)?.await? else {
-            inner.counters.misses.add();
-            return Ok(None);
-        };
-        if Placeholder::is(&bytes) {
-            inner.counters.misses.add();
-            return Ok(None);
-        }
+        let found = self.inner().fetch(&route, key)?.await?;
         let name = |error: Error| error.with_operation("get").with_key(key);
-        let envelope = Envelope::decode(bytes).map_err(name)?;
-        envelope.check_tag(self.0.tag).map_err(name)?;
-        self.0.lens.codec.decode(&envelope.payload).map_err(name)?;
-        let live = inner.is_live(&envelope.head);
-        inner.counters.count_read(live);
-        Ok(live.then(|| self.item(envelope)))
+        let envelope = self.live_or_corrupt(found).map_err(name)?;
+        self.count_read(&route, key, envelope.is_some());
+        Ok(envelope.map(|envelope| self.item(envelope)))
     }
 
     /// Reads and decodes a value; one that cannot be decoded is a miss.

@@ -69,6 +69,21 @@ impl<V: 'static> Cache<V> {
         Ok(value)
     }
 
+    /// What a read of the store has found, as a live entry of this type.
+    ///
+    /// # Errors
+    /// `Corrupt` for what is live, or cannot be told not to be, and is no value of this type.
+    pub(crate) fn live_or_corrupt(&self, found: Option<Bytes>) -> Result<Option<Envelope>, Error> {
+        let Some(bytes) = found.filter(|bytes| !Placeholder::is(bytes)) else { return Ok(None) };
+        let envelope = Envelope::decode(bytes)?;
+        if !self.inner().is_live(&envelope.head) {
+            return Ok(None);
+        }
+        envelope.check_tag(self.0.tag)?;
+        self.0.lens.codec.decode(&envelope.payload)?;
+        Ok(Some(envelope))
+    }
+
     /// Counts a read, and tells the policy of a hit.
     #[inline]
     pub(crate) fn count_read(&self, route: &Route, key: &str, hit: bool) {

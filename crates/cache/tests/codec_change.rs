@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{builder, faulty, memory};
+use common::{SECOND, builder, faulty, memory};
 use larder_cache::{Cache, CacheError};
 use larder_core::testing::{Call, Fault};
 use larder_core::{Bytes, ErrorKind, Json, NamespacedStore, Raw, SetOptions, Store, StoreExt};
@@ -56,6 +56,24 @@ async fn a_type_a_tag_or_a_codec_that_changed() {
     old.set("tag", &1).await.unwrap();
     is_a_miss(&new, "tag").await;
     assert_eq!(tagged("v2").await.unwrap().get_value("tag").await.unwrap(), Some(5));
+}
+
+#[tokio::test]
+async fn the_strict_read_sees_nothing_that_has_expired() {
+    let (store, clock) = memory();
+    let space = builder(store.clone(), &clock).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    space.cache::<String>().set("foreign", &"x".to_owned()).ttl(SECOND).await.unwrap();
+    cache.set("spoilt", &1).ttl(SECOND).await.unwrap();
+    spoil(&store, "spoilt").await;
+    for key in ["foreign", "spoilt"] {
+        assert!(cache.get_strict(key).await.is_err());
+    }
+    clock.advance(SECOND);
+    for key in ["foreign", "spoilt"] {
+        assert!(cache.get_strict(key).await.unwrap().is_none(), "{key}");
+    }
+    assert_eq!((space.stats().hits, space.stats().misses), (0, 2));
 }
 
 #[tokio::test]

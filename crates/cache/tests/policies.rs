@@ -286,6 +286,27 @@ async fn entries_are_weighed_by_size_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn every_read_is_a_use() {
+    for how in ["get", "value", "strict", "unpin", "load"] {
+        let (store, clock) = memory();
+        let space = builder(store, &clock).policy(Policy::Lru { max: 2 }).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        cache.set("used", &1).await.unwrap();
+        cache.set("other", &1).await.unwrap();
+        let found = match how {
+            "get" => cache.get("used").await.unwrap().is_some(),
+            "value" => cache.get_value("used").await.unwrap().is_some(),
+            "strict" => cache.get_strict("used").await.unwrap().is_some(),
+            "unpin" => cache.get_and_unpin("used").await.unwrap().is_some(),
+            _ => cache.get_or_set("used", 2_u32).await.unwrap() == 1,
+        };
+        assert!(found, "{how}");
+        cache.set("new", &1).await.unwrap();
+        assert!(cache.get("used").await.unwrap().is_some(), "{how}");
+    }
+}
+
+#[tokio::test]
 async fn a_fixed_time_to_live_runs_from_the_last_set() {
     let (store, clock) = memory();
     let space = builder(store, &clock).policy(Policy::Ttl { ttl: SECOND * 10 }).build().await;
