@@ -470,6 +470,43 @@ async fn a_write_whose_outcome_is_unknown_is_counted() {
 }
 
 #[tokio::test]
+async fn a_write_that_failed_leaves_the_weight_of_the_old_entry() {
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).policy(Policy::Lru { max: 10 }).build();
+    let cache = space.await.unwrap().cache::<u32>();
+    cache.set("k", &1).await.unwrap();
+    store.plan(Call::Set, 1, Fault::Fail(ErrorKind::Unavailable));
+    cache.set("k", &2).weight(9).await.unwrap_err();
+    assert_eq!(cache.space().stats().weight, Some(1));
+    cache.set("other", &1).weight(9).await.unwrap();
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_light_write_leaves_the_room_of_a_heavy_one_that_is_still_to_come() {
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).policy(Policy::Lru { max: 10 }).build();
+    let cache = space.await.unwrap().cache::<u32>();
+    let set = |weight| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.set("k", &1).weight(weight).await })
+    };
+    store.plan(Call::Set, 1, Fault::Hang);
+    let light = set(1);
+    store.hanging(1).await;
+    let heavy = set(9);
+    settle().await;
+    store.plan(Call::Set, 1, Fault::Hang);
+    store.release();
+    light.await.unwrap().unwrap();
+    store.hanging(1).await;
+    cache.set("other", &1).weight(9).await.unwrap();
+    store.release();
+    heavy.await.unwrap().unwrap();
+    assert_eq!(cache.space().stats().weight, Some(9), "within the capacity");
+}
+
+#[tokio::test]
 async fn a_set_that_is_dropped_while_it_makes_room_leaves_the_count_right() {
     let (store, clock) = faulty();
     let space = builder(store.clone(), &clock).policy(Policy::Lru { max: 2 }).build();

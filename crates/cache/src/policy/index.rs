@@ -197,6 +197,9 @@ impl Index {
         let Some(node) = self.nodes.get_mut(at) else { return };
         node.writes = node.writes.saturating_sub(1);
         if node.stored {
+            // It may have been held at the weight of what was to replace it.
+            let entry = node.entry;
+            self.describe(at, entry);
             self.queue(at);
         } else if node.writes == 0 {
             self.remove(at);
@@ -342,14 +345,18 @@ impl Index {
     fn describe(&mut self, at: usize, entry: Entry) {
         let Some(node) = self.nodes.get_mut(at) else { return };
         let old = std::mem::replace(&mut node.entry, entry);
+        let being_written = node.writes > 0;
         self.expiries.retain_not(old.expires, at);
         self.pins.retain_not(old.pinned_until, at);
         self.expiries.extend(entry.expires.map(|deadline| (deadline, at)));
         self.pins.extend(entry.pinned_until.map(|deadline| (deadline, at)));
-        if self.nodes.weight_of(at) != entry.weight {
+        let held = self.nodes.weight_of(at);
+        // Whoever still writes it has room up to what is held.
+        let weight = if being_written { held.max(entry.weight) } else { entry.weight };
+        if held != weight {
             let queue = self.nodes.queue_of(at);
             self.nodes.unlink(at);
-            self.weigh(at, entry.weight);
+            self.weigh(at, weight);
             if let Some(queue) = queue {
                 self.nodes.push_head(queue, at);
             }
