@@ -410,7 +410,7 @@ macro_rules! __cache_bugs {
         "A cache holds one entry more than its capacity."
         => "policies::lru_agrees_with_its_model" {
         "policy/index.rs": "Some(capacity) if wanted > capacity => {"
-            => "Some(capacity) if wanted > capacity + u64::from(BUG) => {";
+            => "Some(capacity) if wanted > capacity + u128::from(BUG) => {";
     }
     lru_goes_by_writes Memory
         "A read does not keep an entry from going: the first in is the first out."

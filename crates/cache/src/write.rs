@@ -16,7 +16,7 @@ use crate::flight::{Flight, Guarded};
 use crate::id::Id;
 use crate::keeping::remove_entries;
 use crate::lock::Seen;
-use crate::policy::{Admitted, Entry, Index, MAX_WEIGHT};
+use crate::policy::{Admitted, Entry, Index};
 use crate::route::Route;
 use crate::slot::{Overtake, Range, Slot, SlotRef};
 use crate::space::Inner;
@@ -147,7 +147,7 @@ impl Inner {
 
     fn weight(&self, write: &Write) -> u64 {
         let size = || if self.policies.settings.by_size { write.payload.len() as u64 } else { 1 };
-        write.weight.unwrap_or_else(size).clamp(1, MAX_WEIGHT)
+        write.weight.unwrap_or_else(size).max(1)
     }
 
     /// Tells whether the life of a value written now is over before it began.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Gate, SECOND, builder, faulty, load, memory, settle};
+use common::{Gate, SECOND, builder, faulty, load, memory, settle, space};
 use larder_cache::{Cache, CacheError, CacheScope, CacheSpace, Loaded, Policy, Refusal};
 use larder_core::testing::{Call, Fault, Faulty};
 use larder_core::{Clock, ErrorKind, ExpiresIn, Expiry, ManualClock, NamespacedStore};
@@ -265,6 +265,31 @@ async fn an_entry_heavier_than_the_cache_is_refused_and_flushes_nothing() {
     let error = cache.set("a", &2).weight(11).await.unwrap_err();
     assert!(matches!(error, CacheError::Refused(_)));
     assert_eq!(cache.get_value("a").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn every_weight_counts_in_full() {
+    for max in [1 << 41, u64::MAX - 1] {
+        let (store, clock) = memory();
+        let lru = || builder(store.clone(), &clock).policy(Policy::Lru { max }).build();
+        let cache = lru().await.unwrap().cache::<u32>();
+        let refused = cache.set("a", &1).weight(max + 1).await.unwrap_err();
+        assert!(matches!(refused, CacheError::Refused(Refusal::TooHeavy { .. })), "{refused:?}");
+        cache.set("a", &1).weight(max / 2).await.unwrap();
+        cache.set("b", &1).weight(max / 2).await.unwrap();
+        assert_eq!(cache.space().stats().weight, Some(max));
+        cache.set("c", &1).weight(max).await.unwrap();
+        assert_eq!(cache.get("c").await.unwrap().unwrap().weight(), max);
+        assert_eq!(kept(&store).await.len(), 1);
+        let cache = lru().await.unwrap().cache::<u32>();
+        assert_eq!(cache.space().stats().weight, Some(max), "reopened");
+    }
+    let (space, _) = space().await;
+    let cache = space.cache::<u32>();
+    for key in ["a", "b", "c"] {
+        cache.set(key, &1).weight(u64::MAX).pin().await.unwrap();
+    }
+    assert_eq!(space.stats().pinned, 3);
 }
 
 #[tokio::test]

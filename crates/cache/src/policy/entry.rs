@@ -1,6 +1,5 @@
 use larder_core::Deadline;
 
-use super::MAX_WEIGHT;
 use crate::Refusal;
 use crate::envelope::Head;
 use crate::id::Id;
@@ -19,7 +18,7 @@ impl Entry {
     /// One that is stored with this head.
     pub(crate) fn of(head: &Head) -> Self {
         Self {
-            weight: head.weight.clamp(1, MAX_WEIGHT),
+            weight: head.weight.max(1),
             expires: head.expires,
             pinned_until: head.pin_holds_until(),
             pending: false,

@@ -54,7 +54,8 @@ pub(crate) struct Index {
     pin_budget: u64,
     nodes: Lists<Node>,
     names: Names,
-    weight: u64,
+    /// Wider than the weights that it is the sum of, so that no sum is too much for it.
+    weight: u128,
     expiries: BTreeSet<(Deadline, usize)>,
     pins: BTreeSet<(Deadline, usize)>,
     pins_expired: u64,
@@ -85,7 +86,7 @@ impl Index {
         self.nodes.len()
     }
 
-    pub(crate) fn weight(&self) -> u64 {
+    pub(crate) fn weight(&self) -> u128 {
         self.weight
     }
 
@@ -133,14 +134,14 @@ impl Index {
             return Room::Refused(Refusal::PinBudget { budget: self.pin_budget });
         }
         let own = known.map_or(0, |at| self.nodes.weight_of(at));
+        let held = own.max(weight);
         // While it is written, the store holds the old one or the new: the heavier counts.
-        let (taken, held) = (self.weight - own, own.max(weight));
-        let wanted = taken.saturating_add(held);
-        let victims = match self.capacity {
+        let wanted = self.weight - u128::from(own) + u128::from(held);
+        let victims = match self.capacity.map(u128::from) {
             Some(capacity) if wanted > capacity => {
                 let own_queued =
                     known.filter(|at| self.nodes.queue_of(*at).is_some()).map_or(0, |_| own);
-                let queued = self.queued_weight() - own_queued;
+                let queued = self.queued_weight() - u128::from(own_queued);
                 if wanted - queued > capacity {
                     return if pin {
                         Room::Refused(Refusal::PinBudget { budget: self.pin_budget })
@@ -232,7 +233,7 @@ impl Index {
 
     /// Takes out whatever is over the capacity, as after adopting.
     pub(crate) fn overflow(&mut self, now: DateTime<Utc>) -> Vec<Victim> {
-        match self.capacity {
+        match self.capacity.map(u128::from) {
             Some(capacity) if self.weight > capacity => self.make_room(self.weight - capacity, now),
             _ => Vec::new(),
         }
@@ -306,7 +307,7 @@ impl Index {
     fn insert(&mut self, node: Node) -> usize {
         let (hash, weight) = (node.id.hash, node.entry.weight);
         let at = self.nodes.add(node, weight);
-        self.weight += weight;
+        self.weight += u128::from(weight);
         let twin = self.names.add(hash, at);
         if let Some(node) = self.nodes.get_mut(at) {
             node.twin = twin;
@@ -317,7 +318,7 @@ impl Index {
     fn remove(&mut self, at: usize) -> Option<Node> {
         let weight = self.nodes.weight_of(at);
         let node = self.nodes.remove(at)?;
-        self.weight -= weight;
+        self.weight -= u128::from(weight);
         self.forget_name(at, &node);
         self.expiries.retain_not(node.entry.expires, at);
         self.pins.retain_not(node.entry.pinned_until, at);
@@ -365,7 +366,7 @@ impl Index {
 
     /// Changes the weight of an entry that stands in no queue.
     fn weigh(&mut self, at: usize, weight: u64) {
-        self.weight = self.weight - self.nodes.weight_of(at) + weight;
+        self.weight = self.weight - u128::from(self.nodes.weight_of(at)) + u128::from(weight);
         self.nodes.set_weight(at, weight);
     }
 
@@ -387,7 +388,7 @@ impl Index {
         matches!(self.policy, Policy::S3Fifo { .. })
     }
 
-    fn queued_weight(&self) -> u64 {
+    fn queued_weight(&self) -> u128 {
         self.nodes.queued_weight(Queue::Small) + self.nodes.queued_weight(Queue::Main)
     }
 
@@ -410,12 +411,12 @@ impl Index {
     }
 
     /// Takes out entries until so much weight is free, which the caller knows to be possible.
-    fn make_room(&mut self, weight: u64, now: DateTime<Utc>) -> Vec<Victim> {
+    fn make_room(&mut self, weight: u128, now: DateTime<Utc>) -> Vec<Victim> {
         let (mut freed, mut victims) = (0, Vec::new());
         while freed < weight {
             let expired = self.expired(now);
             let Some(at) = expired.or_else(|| self.next_to_go()) else { break };
-            freed += self.nodes.weight_of(at);
+            freed += u128::from(self.nodes.weight_of(at));
             let most = self.nodes.len();
             let Some(node) = self.remove(at) else { break };
             if expired.is_some() && self.is_s3_fifo() && (node.promoted || node.uses > 0) {
@@ -435,7 +436,7 @@ impl Index {
 
     fn next_to_go(&mut self) -> Option<usize> {
         let Policy::S3Fifo { max } = self.policy else { return self.nodes.tail(Queue::Main) };
-        let (small, most) = ((max / 10).max(1), self.nodes.len());
+        let (small, most) = (u128::from(max / 10).max(1), self.nodes.len());
         loop {
             let (first, second) = (self.nodes.tail(Queue::Small), self.nodes.tail(Queue::Main));
             let at = match (first, second) {

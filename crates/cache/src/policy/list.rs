@@ -24,7 +24,7 @@ struct Links {
 struct Ends {
     head: usize,
     tail: usize,
-    weight: u64,
+    weight: u128,
 }
 
 impl Ends {
@@ -96,7 +96,7 @@ impl<T> Lists<T> {
     }
 
     /// What the values of a queue weigh.
-    pub(crate) fn queued_weight(&self, queue: Queue) -> u64 {
+    pub(crate) fn queued_weight(&self, queue: Queue) -> u128 {
         self.ends[queue as usize].weight
     }
 
@@ -107,20 +107,27 @@ impl<T> Lists<T> {
 
     /// Puts a value at the head of a queue, out of any other place.
     pub(crate) fn push_head(&mut self, queue: Queue, at: usize) {
-        self.unlink(at);
+        let from = self.detach(at);
         let head = self.ends[queue as usize].head;
-        self.link(at, queue, NONE, head);
+        self.attach(at, queue, NONE, head);
+        self.weigh_moved(at, from, Some(queue));
     }
 
     /// Puts a value at the tail of a queue, to be the next to go.
     pub(crate) fn push_tail(&mut self, queue: Queue, at: usize) {
-        self.unlink(at);
+        let from = self.detach(at);
         let tail = self.ends[queue as usize].tail;
-        self.link(at, queue, tail, NONE);
+        self.attach(at, queue, tail, NONE);
+        self.weigh_moved(at, from, Some(queue));
     }
 
-    fn link(&mut self, at: usize, queue: Queue, before: usize, after: usize) {
-        let weight = self.weight_of(at);
+    /// Takes a value out of its queue.
+    pub(crate) fn unlink(&mut self, at: usize) {
+        let from = self.detach(at);
+        self.weigh_moved(at, from, None);
+    }
+
+    fn attach(&mut self, at: usize, queue: Queue, before: usize, after: usize) {
         let Some(links) = self.links_mut(at) else { return };
         *links = Links { before, after, queue: Some(queue) };
         match self.links_mut(before) {
@@ -131,14 +138,12 @@ impl<T> Lists<T> {
             Some(links) => links.before = at,
             None => self.ends[queue as usize].tail = at,
         }
-        self.ends[queue as usize].weight += weight;
     }
 
-    /// Takes a value out of its queue.
-    pub(crate) fn unlink(&mut self, at: usize) {
-        let weight = self.weight_of(at);
-        let Some(links) = self.links_mut(at) else { return };
-        let Links { before, after, queue: Some(queue) } = *links else { return };
+    /// Gives the queue that the value stood in.
+    fn detach(&mut self, at: usize) -> Option<Queue> {
+        let links = self.links_mut(at)?;
+        let Links { before, after, queue: Some(queue) } = *links else { return None };
         *links = Links { before: NONE, after: NONE, queue: None };
         match self.links_mut(before) {
             Some(links) => links.after = after,
@@ -148,7 +153,21 @@ impl<T> Lists<T> {
             Some(links) => links.before = before,
             None => self.ends[queue as usize].tail = before,
         }
-        self.ends[queue as usize].weight -= weight;
+        Some(queue)
+    }
+
+    /// Counts the weight of a value in the queue that it stands in now; nothing where that is the same.
+    fn weigh_moved(&mut self, at: usize, from: Option<Queue>, to: Option<Queue>) {
+        if from == to {
+            return;
+        }
+        let weight = u128::from(self.weight_of(at));
+        if let Some(queue) = from {
+            self.ends[queue as usize].weight -= weight;
+        }
+        if let Some(queue) = to {
+            self.ends[queue as usize].weight += weight;
+        }
     }
 
     fn links(&self, at: usize) -> Option<&Links> {

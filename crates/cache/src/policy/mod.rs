@@ -141,9 +141,6 @@ impl Default for Settings {
     }
 }
 
-/// The most that one entry weighs, so that sums of weights stay sums.
-pub(crate) const MAX_WEIGHT: u64 = 1 << 40;
-
 /// Pins that may be held where no capacity says how many entries there are at all.
 const DEFAULT_PIN_BUDGET: u64 = 10_000;
 
@@ -295,8 +292,10 @@ impl Policies {
     /// Entries, their weight, and how many are pinned.
     pub(crate) fn totals(&self, now: DateTime<Utc>) -> (u64, u64, u64) {
         let indexes = lock(&self.indexes);
-        indexes.values().fold((0, 0, 0), |(entries, weight, pinned), index| {
-            (entries + index.len() as u64, weight + index.weight(), pinned + index.pinned(now))
-        })
+        let (entries, weight, pinned) =
+            indexes.values().fold((0, 0, 0), |(entries, weight, pinned), index| {
+                (entries + index.len() as u64, weight + index.weight(), pinned + index.pinned(now))
+            });
+        (entries, u64::try_from(weight).unwrap_or(u64::MAX), pinned)
     }
 }
