@@ -1,6 +1,7 @@
 //! Everything that changes a key: under its write lock, to the end once begun.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
@@ -164,7 +165,9 @@ impl Inner {
         let jitter = self.config.jitter;
         match expiry {
             Expiry::After(ttl) if jitter > 0.0 => {
-                Expiry::After(ttl.mul_f64(1.0 - jitter * chance::fraction()))
+                let left = ttl.as_secs_f64() * (1.0 - jitter * chance::fraction());
+                // The greatest time to live is rounded up to one that is no `Duration`.
+                Expiry::After(Duration::try_from_secs_f64(left).map_or(ttl, |left| left.min(ttl)))
             }
             expiry => expiry,
         }

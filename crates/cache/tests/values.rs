@@ -149,6 +149,11 @@ async fn extreme_durations_neither_wrap_nor_fail() {
     cache.set("zero", &2).ttl(Duration::ZERO).await.unwrap();
     assert_eq!(cache.get_value("zero").await.unwrap(), None);
     assert!(matches!(cache.update_expiry("zero", None).await, Err(CacheError::NotFound)));
+    let (store, clock) = memory();
+    let space = builder(store, &clock).default_ttl(Duration::MAX).ttl_jitter(1e-17).build().await;
+    let cache = space.unwrap().cache::<u32>();
+    cache.set("jitter", &1).await.unwrap();
+    assert_eq!(cache.get_value("jitter").await.unwrap(), Some(1));
 }
 
 #[tokio::test]
