@@ -53,8 +53,11 @@ impl<'a, V: 'static> SetValue<'a, V> {
         self.expiry(duration)
     }
 
-    /// Sets the expiry, in place of the default one; `Expiry::Keep` keeps that of the live entry
-    /// which is replaced, and is `Never` where there is none.
+    /// Sets the expiry, in place of the default one.
+    ///
+    /// `Expiry::Keep` keeps that of the live entry which is replaced, and is `Never` where there is
+    /// none. A pin outlives it if it outlived it before; where the old entry lived by its pin alone,
+    /// and the new one has none, that lives for the default time.
     pub fn expiry(self, expiry: impl Into<Expiry>) -> Self {
         let expiry = expiry.into();
         self.with(|write| {

@@ -191,13 +191,19 @@ impl Inner {
     ) -> (Envelope, bool) {
         let life = write.life();
         let expiry = if write.jitter { self.jittered(life) } else { life };
-        let (expires, gone) = match expiry.resolve(now) {
-            Resolved::Never => (None, false),
-            Resolved::At(deadline) => (Some(deadline), false),
-            Resolved::Gone => (Some(Deadline::at(now)), true),
-            Resolved::Keep => (old.and_then(|old| old.expires), false),
+        let resolved = expiry.resolve(now);
+        let expires = match resolved {
+            Resolved::Never => None,
+            Resolved::At(deadline) => Some(deadline),
+            Resolved::Gone => Some(Deadline::at(now)),
+            Resolved::Keep => old.and_then(|old| old.expires),
         };
-        let head = Head {
+        // What is kept was asked for, or not, when it was set.
+        let explicit_expiry = match resolved {
+            Resolved::Keep => old.is_some_and(|old| old.explicit_expiry),
+            _ => write.expiry.is_some(),
+        };
+        let mut head = Head {
             tag: write.tag,
             weight: self.weight(&write),
             modified: write.modified.unwrap_or(now).timestamp_micros(),
@@ -205,10 +211,14 @@ impl Inner {
             pinned_until: write
                 .pin
                 .then(|| Deadline::after(now, self.policies.settings.pin_max_age)),
-            explicit_expiry: write.expiry.is_some(),
+            explicit_expiry,
             fence: None,
         };
-        (Envelope { head, payload: write.payload }, gone)
+        if resolved == Resolved::Keep && !head.is_live(now) {
+            // But for a pin that it no longer has, its life would have been over.
+            head.expires = self.default_deadline(write.default, now);
+        }
+        (Envelope { head, payload: write.payload }, resolved == Resolved::Gone)
     }
 
     /// Removes a range of keys.

@@ -163,6 +163,27 @@ async fn a_pin_outlives_the_default_expiry_of_a_view() {
 }
 
 #[tokio::test]
+async fn a_kept_expiry_is_to_a_pin_what_it_was_before() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).default_ttl(SECOND * 2).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("default", &1).pin().await.unwrap();
+    cache.set("own", &1).ttl(SECOND * 2).await.unwrap();
+    clock.advance(SECOND);
+    for key in ["default", "own"] {
+        cache.set(key, &2).expiry(Expiry::Keep).pin().await.unwrap();
+    }
+    clock.advance(SECOND);
+    assert_eq!(cache.get_value("default").await.unwrap(), Some(2));
+    assert_eq!(cache.get_value("own").await.unwrap(), None);
+    cache.set("default", &3).expiry(Expiry::Keep).pin().await.unwrap();
+    assert_eq!(cache.get_value("default").await.unwrap(), Some(3), "by its pin");
+    cache.set("default", &4).expiry(Expiry::Keep).await.unwrap();
+    let item = cache.get("default").await.unwrap().unwrap();
+    assert_eq!(item.expires_in(), ExpiresIn::In(SECOND * 2), "as after an unpinning read");
+}
+
+#[tokio::test]
 async fn pins_have_a_greatest_age() {
     let (store, clock) = memory();
     let space = builder(store, &clock)
