@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use larder_core::Expiry;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::{Cache, CacheError, CacheItem, CacheResult, Loaded};
+use crate::{Cache, CacheError, CacheItem, CacheResult, Loaded, MaybeExpiry};
 
 /// A cache whose calls block their thread: see [`Cache::blocking`].
 ///
@@ -183,8 +182,8 @@ impl<V: Send + Sync + 'static> BlockingCache<V> {
     ///
     /// # Errors
     /// As there; `WouldBlock`, see [`run`](Self::run).
-    pub fn update_expiry(&self, key: &str, expiry: impl Into<Option<Expiry>>) -> CacheResult<V> {
-        let (key, expiry) = (key.to_owned(), expiry.into());
+    pub fn update_expiry(&self, key: &str, expiry: impl MaybeExpiry) -> CacheResult<V> {
+        let (key, expiry) = (key.to_owned(), expiry.maybe_expiry());
         self.run(async move |cache| cache.update_expiry(&key, expiry).await)
     }
 

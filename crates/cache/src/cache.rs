@@ -12,7 +12,8 @@ use crate::slot::Range;
 use crate::view::View;
 use crate::write::Locked;
 use crate::{
-    CacheError, CacheItem, CacheResult, CacheScope, CacheSpace, CacheStoreHandle, SetValue,
+    CacheError, CacheItem, CacheResult, CacheScope, CacheSpace, CacheStoreHandle, MaybeExpiry,
+    SetValue,
 };
 
 /// Cached values of one type, in one scope of a [`CacheSpace`].
@@ -195,7 +196,8 @@ impl<V: 'static> Cache<V> {
         Ok(all)
     }
 
-    /// Gives an entry another expiry, the default one for `None`, and gives its value (`V4`).
+    /// Gives an entry another expiry, such as a `Duration`, or the default one for `None`, and gives
+    /// its value (`V4`).
     ///
     /// It brings back an entry that has expired and is still retained; see
     /// [`retain_expired_for`](CacheBuilder::retain_expired_for). An expiry that is over at once
@@ -203,12 +205,8 @@ impl<V: 'static> Cache<V> {
     ///
     /// # Errors
     /// `NotFound`; the store's.
-    pub async fn update_expiry(
-        &self,
-        key: &str,
-        expiry: impl Into<Option<Expiry>>,
-    ) -> CacheResult<V> {
-        let (route, expiry, tag) = (self.route()?, expiry.into(), self.0.tag);
+    pub async fn update_expiry(&self, key: &str, expiry: impl MaybeExpiry) -> CacheResult<V> {
+        let (route, expiry, tag) = (self.route()?, expiry.maybe_expiry(), self.0.tag);
         let default = self.default_expiry();
         let update = async move |locked: Locked| locked.update_expiry(expiry, default, tag).await;
         let envelope = self.inner().locked(&route, key, update).await?;

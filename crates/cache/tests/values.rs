@@ -232,6 +232,25 @@ async fn an_expired_entry_is_revived_while_it_is_retained_and_never_seen_before(
 }
 
 #[tokio::test]
+async fn every_form_of_an_expiry_changes_one() {
+    let (cache, clock) = numbers().await;
+    cache.set("k", &1).await.unwrap();
+    let life = async || cache.get("k").await.unwrap().unwrap().expires_in();
+    cache.update_expiry("k", SECOND).await.unwrap();
+    assert_eq!(life().await, ExpiresIn::In(SECOND));
+    cache.update_expiry("k", TimeDelta::seconds(2)).await.unwrap();
+    assert_eq!(life().await, ExpiresIn::In(SECOND * 2));
+    cache.update_expiry("k", clock.now() + TimeDelta::seconds(3)).await.unwrap();
+    assert_eq!(life().await, ExpiresIn::In(SECOND * 3));
+    cache.update_expiry("k", Expiry::Never).await.unwrap();
+    assert_eq!(life().await, ExpiresIn::Never);
+    cache.update_expiry("k", Some(SECOND.into())).await.unwrap();
+    assert_eq!(life().await, ExpiresIn::In(SECOND));
+    cache.update_expiry("k", None).await.unwrap();
+    assert_eq!(life().await, ExpiresIn::In(DEFAULT_TTL));
+}
+
+#[tokio::test]
 async fn an_expiry_of_nothing_gives_the_value_and_removes_it() {
     let (cache, _) = numbers().await;
     cache.set("k", &1).await.unwrap();
