@@ -1,6 +1,26 @@
-use crate::{Cache, CacheResult};
+use std::error::Error as StdError;
+
+use crate::store_call::Target;
+use crate::{Cache, CacheResult, PendingGuard, StoreGet, StoreSet};
 
 /// The caches of one registry entry, one for each scope: see [`CacheStore::entry`](crate::CacheStore::entry).
+///
+/// Its calls are those of [`CacheStore`](crate::CacheStore) without the entry.
+///
+/// ```
+/// use std::sync::Arc;
+/// use larder_cache::{CacheStore, Policy, RegistryEntry};
+/// use larder_memory::MemoryStore;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), larder_cache::CacheError> {
+/// let store = CacheStore::<u32>::new(Arc::new(MemoryStore::new()));
+/// let plots = store.entry(&RegistryEntry::new("plots", Policy::Lru { max: 10 })).await?;
+/// plots.set("first", &1).pin().await?;
+/// assert_eq!(plots.get("first").unpin().await?, Some(1));
+/// assert_eq!(plots.delete("first").await?, Some(1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct CacheScopeStore<V> {
     cache: Cache<V>,
@@ -17,19 +37,12 @@ impl<V: Send + 'static> CacheScopeStore<V> {
         &self.cache
     }
 
-    /// Reads a value, and unpins it in the same step where asked to.
-    ///
-    /// # Errors
-    /// The store's; `NoScope`.
-    pub async fn get(&self, key: &str, unpin: bool) -> CacheResult<Option<V>> {
-        if unpin {
-            let item = self.cache.get_and_unpin(key).await?;
-            return Ok(item.and_then(|item| item.value().ok()));
-        }
-        self.cache.get_value(key).await
+    /// Reads a value; the builder can unpin it in the same step.
+    pub fn get<'a>(&'a self, key: &'a str) -> StoreGet<'a, V> {
+        StoreGet::new(Target::Cache(&self.cache), key)
     }
 
-    /// As [`Cache::get_or_wait`].
+    /// Reads a value, and waits for it while it is pending: see [`Cache::get_or_wait`].
     ///
     /// # Errors
     /// As there.
@@ -37,16 +50,32 @@ impl<V: Send + 'static> CacheScopeStore<V> {
         self.cache.get_or_wait(key).await
     }
 
-    /// As [`Cache::set`], pinned where asked to.
+    /// Stores a value; the builder can pin it, or fail those who wait instead.
+    pub fn set<'a>(&'a self, key: &'a str, value: &'a V) -> StoreSet<'a, V> {
+        StoreSet::new(Target::Cache(&self.cache), key, value)
+    }
+
+    /// Fails those who wait for a key; nothing is stored: see [`Cache::fail`].
     ///
     /// # Errors
     /// As there.
-    pub async fn set(&self, key: &str, value: &V, pin: bool) -> CacheResult<()> {
-        let set = self.cache.set(key, value);
-        if pin { set.pin().await } else { set.await }
+    pub async fn set_error<E: StdError + Send + Sync + 'static>(
+        &self,
+        key: &str,
+        error: E,
+    ) -> CacheResult<bool> {
+        self.cache.fail(key, error).await
     }
 
-    /// As [`Cache::delete`].
+    /// Promises a value: see [`Cache::set_pending`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn set_pending(&self, key: &str) -> CacheResult<PendingGuard<V>> {
+        self.cache.set_pending(key).await
+    }
+
+    /// Deletes a value, and gives it, pinned or not: see [`Cache::delete`].
     ///
     /// # Errors
     /// As there.

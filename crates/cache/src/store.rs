@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::handle::Source;
 use crate::slot::lock;
+use crate::store_call::Target;
 use crate::{
     Cache, CacheBuilder, CacheError, CacheResult, CacheScopeStore, CacheSpace, CacheStoreHandle,
     PendingGuard, Policy, RegistryEntry, Space, StoreGet, StoreSet, cache_for_policy,
@@ -119,9 +120,10 @@ impl<V: Send + 'static> CacheStore<V> {
         Ok((entry.policy(), space))
     }
 
-    /// Reads a value; the builder can unpin it in the same step, or wait while it is pending.
+    /// Reads a value; the builder can unpin it in the same step. It never waits: see
+    /// [`get_or_wait`](Self::get_or_wait).
     pub fn get<'a>(&'a self, entry: &'a RegistryEntry, key: &'a str) -> StoreGet<'a, V> {
-        StoreGet::new(self, entry, key)
+        StoreGet::new(Target::Entry(self, entry), key)
     }
 
     /// Reads a value, and waits for it while it is pending: see [`Cache::get_or_wait`].
@@ -139,7 +141,7 @@ impl<V: Send + 'static> CacheStore<V> {
         key: &'a str,
         value: &'a V,
     ) -> StoreSet<'a, V> {
-        StoreSet::new(self, entry, key, value)
+        StoreSet::new(Target::Entry(self, entry), key, value)
     }
 
     /// Fails those who wait for a key; nothing is stored: see [`Cache::fail`].
@@ -152,7 +154,7 @@ impl<V: Send + 'static> CacheStore<V> {
         key: &str,
         error: E,
     ) -> CacheResult<bool> {
-        self.entry(entry).await?.cache().fail(key, error).await
+        self.entry(entry).await?.set_error(key, error).await
     }
 
     /// Promises a value: see [`Cache::set_pending`].
@@ -164,7 +166,7 @@ impl<V: Send + 'static> CacheStore<V> {
         entry: &RegistryEntry,
         key: &str,
     ) -> CacheResult<PendingGuard<V>> {
-        self.entry(entry).await?.cache().set_pending(key).await
+        self.entry(entry).await?.set_pending(key).await
     }
 
     /// Deletes a value, and gives it, pinned or not: see [`Cache::delete`].

@@ -4,20 +4,34 @@ use std::time::Duration;
 
 use larder_core::BoxFuture;
 
-use crate::{CacheResult, CacheStore, RegistryEntry};
+use crate::{Cache, CacheResult, CacheStore, RegistryEntry};
+
+/// The cache that a call is for: that of an entry, made on first use, or one that is there.
+pub(crate) enum Target<'a, V> {
+    Entry(&'a CacheStore<V>, &'a RegistryEntry),
+    Cache(&'a Cache<V>),
+}
+
+impl<V: Send + 'static> Target<'_, V> {
+    async fn cache(self) -> CacheResult<Cache<V>> {
+        match self {
+            Self::Entry(store, entry) => Ok(store.entry(entry).await?.cache().clone()),
+            Self::Cache(cache) => Ok(cache.clone()),
+        }
+    }
+}
 
 /// A read that is about to happen: see [`CacheStore::get`].
 #[must_use = "nothing is read until it is awaited"]
 pub struct StoreGet<'a, V> {
-    store: &'a CacheStore<V>,
-    entry: &'a RegistryEntry,
+    target: Target<'a, V>,
     key: &'a str,
     unpin: bool,
 }
 
 impl<'a, V> StoreGet<'a, V> {
-    pub(crate) fn new(store: &'a CacheStore<V>, entry: &'a RegistryEntry, key: &'a str) -> Self {
-        Self { store, entry, key, unpin: false }
+    pub(crate) fn new(target: Target<'a, V>, key: &'a str) -> Self {
+        Self { target, key, unpin: false }
     }
 
     /// Unpins the value in the same step.
@@ -32,15 +46,21 @@ impl<'a, V: Send + 'static> IntoFuture for StoreGet<'a, V> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.store.entry(self.entry).await?.get(self.key, self.unpin).await })
+        Box::pin(async move {
+            let cache = self.target.cache().await?;
+            if !self.unpin {
+                return cache.get_value(self.key).await;
+            }
+            let item = cache.get_and_unpin(self.key).await?;
+            Ok(item.and_then(|item| item.value().ok()))
+        })
     }
 }
 
 /// A write that is about to happen: see [`CacheStore::set`].
 #[must_use = "nothing is written until it is awaited"]
 pub struct StoreSet<'a, V> {
-    store: &'a CacheStore<V>,
-    entry: &'a RegistryEntry,
+    target: Target<'a, V>,
     key: &'a str,
     value: &'a V,
     pin: bool,
@@ -48,13 +68,8 @@ pub struct StoreSet<'a, V> {
 }
 
 impl<'a, V: Send + 'static> StoreSet<'a, V> {
-    pub(crate) fn new(
-        store: &'a CacheStore<V>,
-        entry: &'a RegistryEntry,
-        key: &'a str,
-        value: &'a V,
-    ) -> Self {
-        Self { store, entry, key, value, pin: false, ttl: None }
+    pub(crate) fn new(target: Target<'a, V>, key: &'a str, value: &'a V) -> Self {
+        Self { target, key, value, pin: false, ttl: None }
     }
 
     /// Pins the value until it is read with [`StoreGet::unpin`].
@@ -74,7 +89,7 @@ impl<'a, V: Send + 'static> StoreSet<'a, V> {
     /// # Errors
     /// As [`CacheStore::set_error`].
     pub async fn error<E: StdError + Send + Sync + 'static>(self, error: E) -> CacheResult<bool> {
-        self.store.set_error(self.entry, self.key, error).await
+        self.target.cache().await?.fail(self.key, error).await
     }
 }
 
@@ -84,8 +99,8 @@ impl<'a, V: Send + Sync + 'static> IntoFuture for StoreSet<'a, V> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let entry = self.store.entry(self.entry).await?;
-            let mut set = entry.cache().set(self.key, self.value);
+            let cache = self.target.cache().await?;
+            let mut set = cache.set(self.key, self.value);
             if self.pin {
                 set = set.pin();
             }
@@ -99,12 +114,12 @@ impl<'a, V: Send + Sync + 'static> IntoFuture for StoreSet<'a, V> {
 
 impl<V> fmt::Debug for StoreGet<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreGet").field("entry", &self.entry).finish_non_exhaustive()
+        f.debug_struct("StoreGet").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
 impl<V> fmt::Debug for StoreSet<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreSet").field("entry", &self.entry).finish_non_exhaustive()
+        f.debug_struct("StoreSet").field("key", &self.key).finish_non_exhaustive()
     }
 }

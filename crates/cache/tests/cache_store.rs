@@ -98,6 +98,44 @@ async fn pending_values_resolve_fail_and_are_emptied() {
 }
 
 #[tokio::test]
+async fn one_entry_has_the_calls_of_all() {
+    let store = store();
+    let entry = lru("a", 1);
+    let caches = Arc::new(store.entry(&entry).await.unwrap());
+    let wait = || {
+        let caches = Arc::clone(&caches);
+        tokio::spawn(async move { caches.get_or_wait("k").await })
+    };
+    caches.set("k", &1).ttl(SECOND).pin().await.unwrap();
+    caches.set("other", &1).await.unwrap();
+    assert_eq!(caches.get("other").await.unwrap(), None, "all else is pinned");
+    assert_eq!(caches.get("k").unpin().await.unwrap(), Some(1));
+    assert_eq!(store.get(&entry, "k").await.unwrap(), Some(1), "they are the same");
+    for how in ["resolved", "set", "error", "failed", "deleted"] {
+        let promise = caches.set_pending("k").await.unwrap();
+        let waiting = wait();
+        settle().await;
+        match how {
+            "resolved" => assert!(promise.resolve(2_u32).await.unwrap()),
+            "set" => caches.set("k", &2).await.unwrap(),
+            "error" => assert!(caches.set("k", &0).error(Oops(1)).await.unwrap()),
+            "failed" => assert!(caches.set_error("k", Oops(1)).await.unwrap()),
+            _ => assert_eq!(caches.delete("k").await.unwrap(), None),
+        }
+        let got = waiting.await.unwrap();
+        let told = match how {
+            "resolved" | "set" => matches!(got, Ok(Some(2))),
+            "error" | "failed" => matches!(got, Err(CacheError::Load(_))),
+            _ => matches!(got, Err(CacheError::Abandoned)),
+        };
+        assert!(told, "{how}: {got:?}");
+    }
+    caches.set("k", &3).await.unwrap();
+    caches.clear().await.unwrap();
+    assert_eq!(caches.get("k").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn clearing_empties_every_entry_and_nothing_beside() {
     let (backing, _) = memory();
     let first: CacheStore<u32> = CacheStore::new(backing.clone());
@@ -143,8 +181,8 @@ async fn an_entry_is_made_once() {
     let first = store.entry(&lru("a", 5)).await.unwrap();
     for user in users {
         let caches = user.await.unwrap();
-        caches.set("k", &1, false).await.unwrap();
-        assert_eq!(first.get("k", true).await.unwrap(), Some(1));
+        caches.set("k", &1).await.unwrap();
+        assert_eq!(first.get("k").await.unwrap(), Some(1));
         caches.clear().await.unwrap();
         assert_eq!(first.get_or_wait("k").await.unwrap(), None);
     }

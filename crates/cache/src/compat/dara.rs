@@ -176,7 +176,8 @@ impl<V: Send + Sync + 'static> DaraCacheStore<V> {
         key: &str,
         unpin: bool,
     ) -> CacheResult<Option<V>> {
-        self.0.entry(registry_entry).await?.get(key, unpin).await
+        let get = self.0.get(registry_entry, key);
+        if unpin { get.unpin().await } else { get.await }
     }
 
     /// `get_or_wait(registry_entry, key)`.
@@ -202,7 +203,8 @@ impl<V: Send + Sync + 'static> DaraCacheStore<V> {
         value: &V,
         pin: bool,
     ) -> CacheResult<()> {
-        self.0.entry(registry_entry).await?.set(key, value, pin).await
+        let set = self.0.set(registry_entry, key, value);
+        if pin { set.pin().await } else { set.await }
     }
 
     /// `set(registry_entry, key, value, error=e)`: those who wait get the error.
