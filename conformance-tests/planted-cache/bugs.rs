@@ -91,8 +91,8 @@ macro_rules! __cache_bugs {
     a_set_does_not_overtake Memory
         "A set stores its value and leaves the load that is running as it was."
         => "overtaken::by_a_set_that_has_expired_since" {
-        "write.rs": "Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),"
-            => "Ok(true) if BUG => self.slot.count_mutation(),\n            Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),";
+        "write.rs": "(Ok(true), _) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),"
+            => "(Ok(true), _) if BUG => self.slot.count_mutation(),\n            (Ok(true), _) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),";
     }
     a_set_wakes_nobody Hanging
         "Those who wait for a load are not given the value that was set meanwhile."

@@ -298,7 +298,7 @@ impl Supervisor {
             }
             None => {
                 // Those who wait have waited long enough; the store may take its time.
-                self.give_unstored(write);
+                let _late = self.slot.finish_late(&self.flight, self.unstored(write));
                 put.into_inner().await
             }
         };
@@ -307,11 +307,16 @@ impl Supervisor {
         }
     }
 
-    /// Gives those who wait a value that is not stored, or not yet.
+    /// Gives those who wait a value that is not stored.
     fn give_unstored(&self, write: Write) {
-        if !self.flight.is_done() {
-            let (envelope, _) = self.inner.envelope(write, self.inner.now(), None);
-            self.give(envelope.encode());
+        if self.flight.is_done() {
+            return;
         }
+        self.slot.finish(&self.flight, self.unstored(write));
+    }
+
+    fn unstored(&self, write: Write) -> Outcome {
+        let (envelope, _) = self.inner.envelope(write, self.inner.now(), None);
+        Outcome::Value(envelope.encode())
     }
 }

@@ -323,15 +323,15 @@ impl Locked {
             (_, true) => self.store_delete().await.map(|_| true),
             (_, false) => self.store_set(&envelope.head, bytes.clone(), now, Condition::Any).await,
         };
-        match done {
-            Ok(true) if matches!(mode, Mode::Fill(..)) => self.slot.count_mutation(),
-            Ok(true) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),
-            Ok(false) if matches!(mode, Mode::Fill(..)) => {
+        match (done, &mode) {
+            (Ok(true), Mode::Fill(flight, _)) => self.slot.fill(flight),
+            (Ok(true), _) => self.slot.overtake(Overtake::Value(bytes.clone(), tag)),
+            (Ok(false), Mode::Fill(..)) => {
                 inner.counters.overtaken.add();
                 return Ok(Put::NotWanted);
             }
-            Ok(false) => return Err(CacheError::Conflict),
-            Err(error) => {
+            (Ok(false), _) => return Err(CacheError::Conflict),
+            (Err(error), _) => {
                 if !matches!(mode, Mode::Fill(..)) {
                     self.slot.overtake(Overtake::Unsure);
                 }

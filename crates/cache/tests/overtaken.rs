@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Gate, Oops, SECOND, builder, faulty, load, numbers, settle, until};
-use larder_cache::{Cache, CacheScope, Loaded};
+use larder_cache::{Cache, CacheScope, Loaded, Policy};
 use larder_core::testing::{Call, Fault};
 use larder_core::{ErrorKind, Expiry};
 
@@ -261,6 +261,77 @@ async fn a_load_that_ends_while_the_winner_is_being_stored_is_not_stored_after_i
         until(|| space.stats().active_keys == 0).await;
         let left = cache.get_value("k").await.unwrap();
         assert_eq!(left, (hangs == "set").then_some(2), "{hangs}");
+    }
+}
+
+/// The fill's time is over, and whoever waited has the value, while the fill waits for its turn.
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_waits_for_the_winner_past_its_budget_is_not_stored_after_it() {
+    for hangs in ["set", "delete", "promise"] {
+        let (store, clock) = faulty();
+        let space = builder(store.clone(), &clock).store_budget(SECOND).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        let gate = Gate::new();
+        let loading = load(&cache, "k", &gate, 1);
+        gate.reached(1).await;
+        store.plan(Call::Set, 1, Fault::Hang);
+        store.plan(Call::Delete, 1, Fault::Hang);
+        let winner = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                match hangs {
+                    "set" => cache.set("k", &2).await.unwrap(),
+                    "delete" => drop(cache.delete("k").await.unwrap()),
+                    _ => cache.set_pending("k").await.unwrap().detach(),
+                }
+            }
+        });
+        store.hanging(1).await;
+        gate.open(1);
+        assert_eq!(loading.await.unwrap().unwrap(), 1, "{hangs}: after the budget");
+        store.heal();
+        store.release();
+        winner.await.unwrap();
+        settle().await;
+        let left = cache.get_value("k").await.unwrap();
+        assert_eq!(left, (hangs == "set").then_some(2), "{hangs}");
+        assert_eq!(space.stats().overtaken, 1, "{hangs}");
+    }
+}
+
+/// The same where the fill waits for room, and the winner comes and goes meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_fill_that_waits_for_room_past_its_budget_is_overtaken_all_the_while() {
+    for winner in ["set", "delete", "prefix", "promise", "failure", "later load", "nothing"] {
+        let (store, clock) = faulty();
+        let policy = Policy::Lru { max: 1 };
+        let space = builder(store.clone(), &clock).store_budget(SECOND).policy(policy);
+        let space = space.build().await.unwrap();
+        let cache = space.cache::<u32>();
+        cache.set("old", &0).await.unwrap();
+        store.plan(Call::Delete, 1, Fault::Hang);
+        assert_eq!(cache.get_or_set("k", 1_u32).await.unwrap(), 1);
+        let mut promise = None;
+        match winner {
+            "set" => cache.set("k", &2).await.unwrap(),
+            "delete" => drop(cache.delete("k").await.unwrap()),
+            "prefix" => assert_eq!(cache.remove_starting_with("k").await.unwrap(), 0),
+            "promise" => promise = Some(cache.set_pending("k").await.unwrap()),
+            "failure" => assert!(!cache.fail("k", Oops(1)).await.unwrap()),
+            "later load" => assert_eq!(cache.get_or_set("k", 2_u32).await.unwrap(), 2),
+            _ => {}
+        }
+        store.release();
+        settle().await;
+        let left = cache.get_value("k").await.unwrap();
+        let expected = match winner {
+            "set" | "later load" => Some(2),
+            "nothing" => Some(1),
+            _ => None,
+        };
+        assert_eq!(left, expected, "{winner}");
+        drop(promise);
+        until(|| space.stats().active_keys == 0).await;
     }
 }
 

@@ -37,9 +37,20 @@ pub(crate) struct Slot {
 #[derive(Default)]
 struct State {
     current: Option<Arc<Flight>>,
+    /// Loads that have ended, and whose values are still on their way into the store; the oldest first.
+    late: Vec<Arc<Flight>>,
     /// An error that is told until a deadline, where a negative time to live is set.
     negative: Option<(Deadline, CacheError)>,
     mutations: u64,
+}
+
+impl State {
+    /// A change of the key: those that are late come too late.
+    fn change(&mut self) {
+        self.mutations += 1;
+        self.negative = None;
+        self.late.drain(..).for_each(|flight| flight.overtake());
+    }
 }
 
 /// What a change means for the flight that it overtakes.
@@ -84,8 +95,7 @@ impl Slot {
     pub(crate) fn overtake(&self, by: Overtake) {
         let flight = {
             let mut state = self.state();
-            state.mutations += 1;
-            state.negative = None;
+            state.change();
             let keeps =
                 |flight: &Arc<Flight>| matches!(by, Overtake::Unsure) && flight.is_pending();
             state.current.take_if(|flight| !keeps(flight))
@@ -108,9 +118,18 @@ impl Slot {
         self.overtake(Overtake::Removed);
     }
 
-    /// The key was changed by something that overtakes nobody: a fill, or a clearing that spares loads.
+    /// The key was changed by something that overtakes nobody: a clearing that spares loads, say.
     pub(crate) fn count_mutation(&self) {
         self.state().mutations += 1;
+    }
+
+    /// The value of a load was stored: those that are late and older must not undo it.
+    pub(crate) fn fill(&self, flight: &Arc<Flight>) {
+        let mut state = self.state();
+        state.mutations += 1;
+        let own = state.late.iter().position(|late| Arc::ptr_eq(late, flight));
+        let older = own.unwrap_or(state.late.len());
+        state.late.drain(..older).for_each(|flight| flight.overtake());
     }
 
     /// The flight that a caller would join.
@@ -122,8 +141,7 @@ impl Slot {
     pub(crate) fn replace(&self, flight: Arc<Flight>) {
         let old = {
             let mut state = self.state();
-            state.mutations += 1;
-            state.negative = None;
+            state.change();
             state.current.replace(flight.clone())
         };
         let Some(old) = old else { return };
@@ -138,6 +156,18 @@ impl Slot {
         let was_current = self.detach(flight);
         flight.resolve(outcome);
         was_current
+    }
+
+    /// As [`finish`](Self::finish), where the value is still on its way into the store: until the end
+    /// of what is returned, changes overtake it as they do while it is being loaded.
+    pub(crate) fn finish_late<'a>(&'a self, flight: &'a Arc<Flight>, outcome: Outcome) -> Late<'a> {
+        {
+            let mut state = self.state();
+            let current = state.current.take_if(|current| Arc::ptr_eq(current, flight));
+            state.late.extend(current);
+        }
+        flight.resolve(outcome);
+        Late { slot: self, flight }
     }
 
     /// As [`finish`](Self::finish) with an error that later callers get as well until `until`.
@@ -174,7 +204,11 @@ impl Slot {
 
     /// Ends the current flight of whatever kind with an error; its result is not stored.
     pub(crate) fn fail(&self, error: CacheError) -> bool {
-        let flight = self.state().current.take();
+        let flight = {
+            let mut state = self.state();
+            state.late.drain(..).for_each(|flight| flight.overtake());
+            state.current.take()
+        };
         flight.is_some_and(|flight| {
             flight.overtake();
             flight.resolve(Outcome::Failed(error))
@@ -192,6 +226,19 @@ impl Slot {
         state.current.take_if(|current| Arc::ptr_eq(current, flight));
         drop(state);
         flight.abort();
+    }
+}
+
+/// A load whose value is still on its way into the store.
+#[must_use = "dropped, nothing overtakes the load any more"]
+pub(crate) struct Late<'a> {
+    slot: &'a Slot,
+    flight: &'a Arc<Flight>,
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.slot.state().late.retain(|late| !Arc::ptr_eq(late, self.flight));
     }
 }
 
