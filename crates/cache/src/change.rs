@@ -1,6 +1,6 @@
 //! Changes that depend on the entry that they find.
 
-use larder_core::{Condition, DeleteOptions, Error, ErrorKind, Expiry, Resolved};
+use larder_core::{Condition, Error, ErrorKind, Expiry, Resolved};
 
 use crate::envelope::Envelope;
 use crate::policy::Entry;
@@ -41,9 +41,7 @@ impl Locked {
             if record.is_none() && condition == Condition::Absent {
                 return Ok(None);
             }
-            let options = DeleteOptions::default().with_condition(condition);
-            let outcome = self.route.store.delete_opts(&self.slot.id.key, options).await;
-            if self.inner.settle(outcome)? {
+            if self.store_delete_if(condition).await? {
                 return Ok(record.and_then(|bytes| Envelope::decode(bytes).ok()));
             }
         }
@@ -101,10 +99,9 @@ impl Locked {
             Resolved::Never => None,
             Resolved::At(deadline) => Some(deadline),
             Resolved::Gone => {
-                let options = DeleteOptions::default().with_condition(condition.clone());
-                let outcome = self.route.store.delete_opts(&self.slot.id.key, options).await;
+                let deleted = self.store_delete_if(condition.clone()).await;
                 self.slot.overtake(Overtake::Removed);
-                if !self.inner.settle(outcome)? && condition != Condition::Any {
+                if !deleted? && condition != Condition::Any {
                     return Ok(None);
                 }
                 self.inner.policies.forget(&self.slot.id);

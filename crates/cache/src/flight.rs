@@ -216,8 +216,8 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> Arc<str> {
         .unwrap_or_else(|| Arc::from("(no message)"))
 }
 
-/// A change that is carried through: when its caller goes away in the middle, a task goes on with
-/// it, so that the slot stays guarded until the store's call has settled (S5).
+/// A change that is carried through: when its caller goes away in the middle, or panics, a task goes
+/// on with it, so that the slot stays guarded until the store's call has settled (S5).
 pub(crate) struct Guarded<T: Send + 'static> {
     change: Option<BoxFuture<'static, T>>,
     runtime: Option<Handle>,
@@ -233,12 +233,14 @@ impl<T: Send + 'static> Future for Guarded<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let Some(change) = &mut self.change else { return Poll::Pending };
+        // Out of reach while it is polled: one that panics cannot go on.
+        let Some(mut change) = self.change.take() else { return Poll::Pending };
         let poll = change.as_mut().poll(context);
-        if poll.is_ready() {
-            self.change = None;
-        } else if self.runtime.is_none() {
-            self.runtime = Handle::try_current().ok();
+        if poll.is_pending() {
+            self.change = Some(change);
+            if self.runtime.is_none() {
+                self.runtime = Handle::try_current().ok();
+            }
         }
         poll
     }
@@ -246,10 +248,7 @@ impl<T: Send + 'static> Future for Guarded<T> {
 
 impl<T: Send + 'static> Drop for Guarded<T> {
     fn drop(&mut self) {
-        // A change that panicked cannot go on; without a runtime, none was begun that could.
-        if std::thread::panicking() {
-            return;
-        }
+        // Without a runtime, none was begun that could go on.
         if let (Some(change), Some(runtime)) = (self.change.take(), self.runtime.take()) {
             runtime.spawn(change);
         }

@@ -381,9 +381,7 @@ impl Locked {
     ) -> Result<bool, Error> {
         let condition = seen.condition.clone();
         if gone {
-            let options = DeleteOptions::default().with_condition(condition.clone());
-            let outcome = self.route.store.delete_opts(&self.slot.id.key, options).await;
-            let deleted = self.inner.settle(outcome)?;
+            let deleted = self.store_delete_if(condition.clone()).await?;
             return Ok(deleted || matches!(condition, Condition::Any | Condition::Absent));
         }
         let matched = matches!(condition, Condition::Matches(_));
@@ -463,13 +461,38 @@ impl Locked {
             Some(until) => Expiry::After(until.remaining(now).unwrap_or_default()),
         };
         let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
-        let outcome = self.route.store.set_opts(&self.slot.id.key, bytes, options).await;
+        let call = self.route.store.set_opts(&self.slot.id.key, bytes, options);
+        let outcome = self.answer(call).await;
         self.inner.settle(outcome).map(larder_core::SetOutcome::is_applied)
     }
 
     pub(crate) async fn store_delete(&self) -> Result<bool, Error> {
-        let deleted =
-            self.route.store.delete_opts(&self.slot.id.key, DeleteOptions::default()).await;
+        self.store_delete_if(Condition::Any).await
+    }
+
+    /// Deletes the record, and tells whether there was one for which the condition held.
+    pub(crate) async fn store_delete_if(&self, condition: Condition) -> Result<bool, Error> {
+        let options = DeleteOptions::default().with_condition(condition);
+        let call = self.route.store.delete_opts(&self.slot.id.key, options);
+        let deleted = self.answer(call).await;
         self.inner.settle(deleted)
+    }
+
+    /// Waits for what the store says to a change.
+    async fn answer<T>(&self, call: impl Future<Output = T>) -> T {
+        let asked = Asked(&self.slot);
+        let answer = call.await;
+        std::mem::forget(asked);
+        answer
+    }
+}
+
+/// A change that the store was asked for. Dropped before it is answered, as with the runtime of whoever
+/// asked, it may have been made; this says so while the write lock is still held.
+struct Asked<'a>(&'a Slot);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.overtake(Overtake::Unsure);
     }
 }
