@@ -84,3 +84,27 @@ fn scopes_are_named() {
     let current = cache.scoped(CacheScope::User).blocking().unwrap();
     assert!(matches!(current.get("k"), Err(CacheError::NoScope)));
 }
+
+/// F4: the handle's thread neither watches the loads of others nor takes their watch along.
+#[test]
+fn loads_of_a_runtime_are_ended_in_time_beside_and_after_it() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let space = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(CacheSpace::builder(memory().0).max_load_time(HOUR).build());
+    let cache = space.unwrap().cache::<u32>();
+    let mut blocking = Some(cache.blocking().unwrap());
+    blocking.as_ref().unwrap().get_or_set_with("k", |_| 1_u32).unwrap();
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let never = cache.get_or_set_with("never", async |_| std::future::pending::<u32>().await);
+        let ended = runtime.block_on(async { tokio::time::timeout(HOUR * 2, never).await });
+        assert!(matches!(ended, Ok(Err(CacheError::TimedOut))), "{ended:?}");
+        blocking.take();
+    }
+}

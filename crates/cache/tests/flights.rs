@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{Gate, Oops, SECOND, builder, load, memory, numbers, settle, space, until};
-use larder_cache::{CacheError, LoadError, Loaded};
+use larder_cache::{Cache, CacheError, CacheResult, LoadError, Loaded};
 
 #[tokio::test]
 async fn ten_thousand_callers_of_one_key_run_one_load() {
@@ -303,6 +303,51 @@ fn a_runtime_that_shuts_down_leaves_nobody_waiting() {
         assert!(first.await.is_err());
         assert_eq!(cache.get_or_set("k", 5_u32).await.unwrap(), 5);
     });
+}
+
+/// A runtime on paused time.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+/// Loads what never comes, and gives how that ends and how long it took.
+async fn never(cache: &Cache<u32>) -> (CacheResult<u32>, Duration) {
+    let before = tokio::time::Instant::now();
+    let never = cache.get_or_set_with("never", async |_| std::future::pending::<u32>().await);
+    let ended = tokio::time::timeout(SECOND * 10, never).await;
+    (ended.expect("it hangs"), before.elapsed())
+}
+
+#[test]
+fn a_load_is_ended_in_time_whatever_became_of_the_runtime_of_another() {
+    for goes in [false, true] {
+        let (mut first, second) = (Some(runtime()), runtime());
+        let space = second.block_on(async {
+            let (store, clock) = memory();
+            builder(store, &clock).max_load_time(SECOND * 3).build().await.unwrap()
+        });
+        let cache = space.cache::<u32>();
+        // From here on, this runtime does nothing any more.
+        let one = first.as_ref().unwrap().block_on(cache.get_or_set("k", 1));
+        assert_eq!(one.unwrap(), 1);
+        let (ended, took) = second.block_on(async {
+            let load = tokio::spawn({
+                let cache = cache.clone();
+                async move { never(&cache).await }
+            });
+            settle().await;
+            if goes {
+                first.take().unwrap().shutdown_background();
+            }
+            load.await.unwrap()
+        });
+        assert!(matches!(ended, Err(CacheError::TimedOut)), "{ended:?}");
+        assert_eq!(took, SECOND * 3);
+        // Nor does it matter that time has gone by without any load.
+        let (ended, took) = second.block_on(never(&cache));
+        assert!(matches!(ended, Err(CacheError::TimedOut)), "{ended:?}");
+        assert_eq!(took, SECOND * 3);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
