@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use larder_core::{Namespace, NamespacedStore};
+use tokio::task::unconstrained;
 
 use crate::handle::Source;
 use crate::slot::Range;
@@ -64,7 +65,8 @@ impl CacheSpace {
     /// What the store says to being opened, or closed.
     ///
     /// # Cancel safety
-    /// Dropped, or ended by a panic of the work, it closes as it would have.
+    /// Dropped, or ended by a panic of the work, it closes as it would have. Whoever opens the space
+    /// after that waits for the end of the closing.
     ///
     /// # Examples
     /// ```
@@ -125,10 +127,19 @@ impl Exit {
 impl Drop for Exit {
     fn drop(&mut self) {
         let Some(space) = self.0.take() else { return };
+        // Asked for at once: whoever opens the space from now on comes after the closing.
+        let mut turn = Box::pin(unconstrained(Arc::clone(&space.0.reopening).lock_owned()));
+        let asked = turn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         // Without a runtime there is nobody to wait for calls in progress.
         space.0.shut();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { space.close().await });
+            runtime.spawn(async move {
+                let _turn = match asked {
+                    Poll::Ready(turn) => turn,
+                    Poll::Pending => turn.await,
+                };
+                space.0.close().await
+            });
         }
     }
 }

@@ -49,7 +49,8 @@ pub(crate) struct Inner {
     pub(crate) opened: RwLock<Option<Arc<dyn NamespacedStore>>>,
     /// Counts the times the store was opened, so that handles know theirs is out of date.
     pub(crate) generation: AtomicU64,
-    pub(crate) reopening: tokio::sync::Mutex<()>,
+    /// Held by whoever opens or closes the space.
+    pub(crate) reopening: Arc<tokio::sync::Mutex<()>>,
     pub(crate) lifecycle: Lifecycle,
     /// Counts the closings, each of which takes all locks away.
     pub(crate) shut: watch::Sender<u64>,
@@ -96,7 +97,7 @@ impl CacheSpace {
             source: store.0,
             opened: RwLock::new(opened),
             generation: AtomicU64::new(0),
-            reopening: tokio::sync::Mutex::default(),
+            reopening: Arc::default(),
             lifecycle: Lifecycle::new(),
             shut: watch::Sender::new(0),
             table: Table::new(),

@@ -138,6 +138,67 @@ async fn a_session_reconnects_and_closes_however_it_ends() {
     assert!(is_closed(cache.get("k").await));
 }
 
+/// Begins a session that does not end, and drops it.
+async fn drop_session(space: &CacheSpace) {
+    let session = space.session(async |_| std::future::pending::<()>().await);
+    tokio::select! {
+        biased;
+        _ = session => unreachable!("it does not end"),
+        () = settle() => {}
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_closes_nothing_that_is_opened_after_it() {
+    let (store, clock) = memory();
+    let borrowed = builder(store, &clock).build().await.unwrap();
+    for space in [borrowed, CacheSpace::new(opener().0)] {
+        let cache = space.cache::<u32>();
+        drop_session(&space).await;
+        space.connect().await.unwrap();
+        cache.set("k", &1).await.unwrap();
+        settle().await;
+        assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+
+        drop_session(&space).await;
+        let later = space.session(async |_| {
+            cache.set("k", &2).await?;
+            settle().await;
+            cache.get_value("k").await
+        });
+        assert_eq!(later.await.unwrap().unwrap(), Some(2));
+        assert!(is_closed(cache.get("k").await));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_dropped_while_another_closes_has_its_turn_next() {
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    let mut session = Box::pin(space.session(async |space| -> () {
+        store.plan(Call::Set, 1, Fault::Hang);
+        space.cache().set("k", &1_u32).await.unwrap();
+    }));
+    tokio::select! {
+        biased;
+        _ = &mut session => unreachable!("the store hangs"),
+        () = store.hanging(1) => {}
+    }
+    let closing = tokio::spawn({
+        let space = space.clone();
+        async move { space.close().await }
+    });
+    settle().await;
+    drop(session);
+    let release = async { store.release() };
+    let (connected, ()) = tokio::join!(space.connect(), release);
+    connected.unwrap();
+    closing.await.unwrap().unwrap();
+    settle().await;
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1), "open, and what was begun is done");
+}
+
 #[tokio::test]
 async fn the_builder_decides_before_the_type() {
     const { assert!(CacheSpace::ENTER_RECONNECT && CacheSpace::EXIT_CLOSE) };
