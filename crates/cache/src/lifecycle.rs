@@ -62,7 +62,7 @@ impl CacheSpace {
     /// Without reconnection it connects, which does nothing where the space is open.
     ///
     /// # Errors
-    /// What the store says to being opened, or closed.
+    /// What the store says to being opened, and it closes as it would have; or to being closed.
     ///
     /// # Cancel safety
     /// Dropped, or ended by a panic of the work, it closes as it would have. Whoever opens the space
@@ -86,12 +86,17 @@ impl CacheSpace {
     /// ```
     pub async fn session<R>(&self, work: impl AsyncFnOnce(&Self) -> R) -> CacheResult<R> {
         let config = &self.0.config;
-        if config.enter_reconnect.unwrap_or(Self::ENTER_RECONNECT) {
-            self.reconnect().await?;
-        } else {
-            self.connect().await?;
-        }
         let exit = Exit(config.exit_close.unwrap_or(Self::EXIT_CLOSE).then(|| self.clone()));
+        let entered = if config.enter_reconnect.unwrap_or(Self::ENTER_RECONNECT) {
+            self.reconnect().await
+        } else {
+            self.connect().await
+        };
+        if let Err(error) = entered {
+            // What is not open may not close in good order.
+            let _ = exit.close().await;
+            return Err(error);
+        }
         let outcome = {
             let mut work = pin!(work(self));
             std::future::poll_fn(|context| {
@@ -144,6 +149,15 @@ impl Drop for Exit {
     }
 }
 
+/// A space that is being opened. Dropped before it is ready, as by an error, it is shut again.
+struct Opening<'a>(&'a Arc<Inner>);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}
+
 impl Inner {
     async fn connect(self: &Arc<Self>) -> CacheResult<()> {
         let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner).is_some();
@@ -157,18 +171,15 @@ impl Inner {
             }
             Source::Borrowed(Ok(_)) | Source::Owned(_) => {}
         }
+        let opening = Opening(self);
+        // What is removed to keep to the capacity is removed by calls like any other.
         self.lifecycle.reopen();
-        if self.needs_index.swap(false, SeqCst) {
-            let checked = self.check_policy();
-            let rebuilt = match checked {
-                Ok(()) => self.rebuild().await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = rebuilt {
-                self.needs_index.store(true, SeqCst);
-                return Err(error);
-            }
+        if self.needs_index.load(SeqCst) {
+            self.check_policy()?;
+            self.rebuild().await?;
+            self.needs_index.store(false, SeqCst);
         }
+        std::mem::forget(opening);
         Ok(())
     }
 

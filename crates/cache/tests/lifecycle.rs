@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use common::{Gate, builder, faulty, load, memory, numbers, settle, until};
-use larder_cache::{CacheError, CacheSpace, CacheStoreHandle};
+use larder_cache::{CacheError, CacheSpace, CacheStoreHandle, Policy};
 use larder_core::testing::{Call, Fault, Faulty};
 use larder_core::{ErrorKind, NamespacedStore, Store};
 use larder_memory::MemoryStore;
@@ -197,6 +197,69 @@ async fn a_session_that_is_dropped_while_another_closes_has_its_turn_next() {
     closing.await.unwrap().unwrap();
     settle().await;
     assert_eq!(cache.get_value("k").await.unwrap(), Some(1), "open, and what was begun is done");
+}
+
+/// A space that opens one store again and again, what the store can be made to do, and how often it was
+/// opened.
+async fn reopened() -> (CacheSpace, Arc<Faulty>, Arc<AtomicUsize>) {
+    let (store, clock) = faulty();
+    // One that closes could not be opened again.
+    store.always(Call::Other, Fault::Fail(ErrorKind::Unavailable));
+    let opened = Arc::new(AtomicUsize::new(0));
+    let handle = CacheStoreHandle::opened_by({
+        let (store, opened) = (store.clone(), opened.clone());
+        move || {
+            opened.fetch_add(1, SeqCst);
+            let store: Arc<dyn NamespacedStore> = store.clone();
+            async { Ok(store) }
+        }
+    });
+    let policy = Policy::Lru { max: 2 };
+    let space = CacheSpace::builder(handle).clock(clock).policy(policy).build().await.unwrap();
+    (space, store, opened)
+}
+
+#[tokio::test]
+async fn a_space_that_was_not_opened_to_the_end_is_closed() {
+    for fault in [Fault::Hang, Fault::Fail(ErrorKind::Unavailable)] {
+        let (space, store, opened) = reopened().await;
+        let cache = space.cache::<u32>();
+        cache.set("a", &1).await.unwrap();
+        cache.set("b", &1).await.unwrap();
+        store.plan(Call::List, 1, fault);
+        let reconnecting = tokio::spawn({
+            let space = space.clone();
+            async move { space.reconnect().await }
+        });
+        settle().await;
+        reconnecting.abort();
+        assert!(!matches!(reconnecting.await, Ok(Ok(()))), "{fault:?}");
+        assert!(is_closed(cache.set("c", &1).await), "{fault:?}");
+        // What the store holds is counted all the same when it is opened at last.
+        space.connect().await.unwrap();
+        assert_eq!((space.stats().entries, opened.load(SeqCst)), (Some(2), 2), "{fault:?}");
+        cache.set("c", &1).await.unwrap();
+        cache.set("d", &1).await.unwrap();
+        assert_eq!(cache.list().await.unwrap().len(), 2, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_not_entered_is_closed_like_any_other() {
+    for fault in [Fault::Hang, Fault::Fail(ErrorKind::Unavailable)] {
+        let (space, store, opened) = reopened().await;
+        store.plan(Call::List, 1, fault);
+        let session = tokio::spawn({
+            let space = space.clone();
+            async move { space.session(async |_| ()).await }
+        });
+        settle().await;
+        session.abort();
+        assert!(!matches!(session.await, Ok(Ok(()))), "{fault:?}");
+        assert!(is_closed(space.cache::<u32>().get("k").await), "{fault:?}");
+        space.connect().await.unwrap();
+        assert_eq!(opened.load(SeqCst), 3, "{fault:?}: closed, so opened anew");
+    }
 }
 
 #[tokio::test]
