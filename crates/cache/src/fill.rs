@@ -16,7 +16,7 @@ use crate::stale::Found;
 use crate::write::Write;
 use crate::{Cache, CacheError, CacheResult, LoadError, Loaded};
 
-/// How often a caller looks again whose flight was one for another type.
+/// How often a caller looks again whose flight was one for another type, before it loads for itself.
 const ATTEMPTS: usize = 8;
 
 impl<V: Send + 'static> Cache<V> {
@@ -73,7 +73,9 @@ impl<V: Send + 'static> Cache<V> {
     ///
     /// # Behavior
     /// - All who ask for one missing key while it is being loaded get the outcome of one load
-    ///   (`F1`). It runs in a task of its own: whoever goes away harms nobody.
+    ///   (`F1`). It runs in a task of its own: whoever goes away harms nobody. One for another type
+    ///   is waited for, too; a caller who comes upon those again and again loads unshared in the end,
+    ///   and unstored.
     /// - A load that is overtaken by a set, a deletion or a clearing is not stored (`F2`): after a
     ///   set everybody gets the new value at once, after a removal those who wait get what was
     ///   loaded, and later callers load anew.
@@ -154,7 +156,8 @@ impl<V: Send + 'static> Cache<V> {
             let route = self.route()?;
             let accept = inner.coordination.is_some().then(|| self.acceptance());
             let refresh = stale.is_some();
-            let miss = Miss { fills, store_failed, tag: self.0.tag, refresh, accept };
+            let alone = attempts > ATTEMPTS;
+            let miss = Miss { fills, store_failed, tag: self.0.tag, refresh, alone, accept };
             let make = |key, look_first| self.make_load(&route, key, loader.take(), look_first);
             let waiter = inner.load(&route, key, miss, make);
             let bytes = match (waiter, stale) {
@@ -170,7 +173,7 @@ impl<V: Send + 'static> Cache<V> {
             match self.loaded(bytes) {
                 Ok(value) => return Ok(value),
                 // Someone else's flight, for another type: look again, and load with our own.
-                Err(error) if loader.is_none() || attempts == ATTEMPTS => return Err(error.into()),
+                Err(error) if loader.is_none() => return Err(error.into()),
                 Err(_) => {}
             }
             fills = inner.table.fills(hash::of_key(key));

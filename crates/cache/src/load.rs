@@ -90,6 +90,8 @@ pub(crate) struct Miss {
     pub(crate) tag: u64,
     /// A value that is stale is being served; this load outlives whoever asked for it.
     pub(crate) refresh: bool,
+    /// The flights of the key are for others; this load is shared with nobody, and not stored.
+    pub(crate) alone: bool,
     /// In a distributed space, what a value of another process's making has to be.
     pub(crate) accept: Option<Accept>,
 }
@@ -146,7 +148,12 @@ impl Inner {
         self.check_open()?;
         let cancel = self.config.cancel_abandoned && !miss.refresh;
         let flight = || Flight::load(miss.tag, cancel, miss.refresh);
-        match self.table.join(route, key, || self.now(), flight) {
+        let joined = if miss.alone {
+            self.table.begin_apart(route, key, flight())
+        } else {
+            self.table.join(route, key, || self.now(), flight)
+        };
+        match joined {
             Joined::Running(waiter) => Ok(waiter),
             Joined::Failed(error) => Err(error),
             Joined::Started(waiter, slot) => {
@@ -159,7 +166,7 @@ impl Inner {
                     outer: Chain::current(),
                 });
                 // To claim a load is to look.
-                let claims = miss.accept.is_some() && !miss.store_failed;
+                let claims = miss.accept.is_some() && !miss.store_failed && !miss.alone;
                 let look_first = stale && !miss.store_failed && !claims;
                 let load = make(Arc::clone(&slot.id.key), look_first);
                 let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
@@ -172,7 +179,8 @@ impl Inner {
                     supervisor.start_claiming(route, load, accept);
                 } else {
                     // Where processes claim their loads, one that did not has no right to store.
-                    let may_store = !(miss.store_failed && self.coordination.is_some());
+                    let unclaimed = miss.store_failed && self.coordination.is_some();
+                    let may_store = !(unclaimed || miss.alone);
                     supervisor.start(route, load, may_store);
                 }
                 Ok(waiter)

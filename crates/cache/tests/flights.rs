@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::{Gate, Oops, SECOND, builder, load, memory, numbers, settle, space, until};
-use larder_cache::{Cache, CacheError, CacheResult, LoadError, Loaded};
+use larder_cache::{Cache, CacheError, CacheResult, CacheSpace, LoadError, Loaded};
+use larder_core::{Codec, MessagePack};
+use tokio::task::JoinHandle;
 
 #[tokio::test]
 async fn ten_thousand_callers_of_one_key_run_one_load() {
@@ -438,6 +440,45 @@ async fn flights_are_keyed_by_key_and_not_by_type() {
     assert_eq!(number.await.unwrap().unwrap(), 7);
     assert_eq!(text.await.unwrap().unwrap(), "seven");
     assert_eq!(texts.get_value("k").await.unwrap().unwrap(), "seven");
+}
+
+/// Loads a value of one of many types, each of which has a size of its own.
+fn load_sized<const N: usize>(space: &CacheSpace) -> JoinHandle<CacheResult<usize>>
+where
+    MessagePack: Codec<[u8; N]>,
+{
+    let cache = space.cache::<[u8; N]>();
+    tokio::spawn(async move {
+        let loader = async |_| {
+            tokio::task::yield_now().await;
+            [0; N]
+        };
+        Ok(cache.get_or_set_with("k", loader).await?.len())
+    })
+}
+
+#[tokio::test]
+async fn however_many_types_ask_for_one_key_all_get_their_own() {
+    let (space, _) = space().await;
+    let loads = [
+        load_sized::<1>(&space),
+        load_sized::<2>(&space),
+        load_sized::<3>(&space),
+        load_sized::<4>(&space),
+        load_sized::<5>(&space),
+        load_sized::<6>(&space),
+        load_sized::<7>(&space),
+        load_sized::<8>(&space),
+        load_sized::<9>(&space),
+        load_sized::<10>(&space),
+        load_sized::<11>(&space),
+        load_sized::<12>(&space),
+    ];
+    for (load, size) in loads.into_iter().zip(1..) {
+        assert_eq!(load.await.unwrap().unwrap(), size);
+    }
+    assert_eq!(space.stats().loads, 12, "each has loaded once");
+    until(|| space.stats().active_keys == 0).await;
 }
 
 #[tokio::test]

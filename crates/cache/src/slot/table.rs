@@ -158,6 +158,17 @@ impl Table {
         Joined::Started(waiter, slot)
     }
 
+    /// Begins a flight that nobody else can join.
+    pub(crate) fn begin_apart(
+        self: &Arc<Self>,
+        route: &Route,
+        key: &str,
+        flight: Flight,
+    ) -> Joined {
+        let slot = self.slot(route, key);
+        Joined::Started(Waiter::new(&Arc::new(flight), &slot.slot), slot)
+    }
+
     /// A waiter for the flight of a key, if there is one.
     pub(crate) fn pending(&self, route: &Route, key: &str) -> Option<Waiter> {
         let key_hash = hash::of_key(key);
