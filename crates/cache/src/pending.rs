@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::builder::StoreFailure;
 use crate::envelope::Envelope;
 use crate::error::LoadFailure;
-use crate::flight::{Chain, Flight, Outcome, panic_message};
+use crate::flight::{Chain, Flight, Guarded, Outcome, panic_message};
 use crate::policy::{Admitted, Entry};
 use crate::route::Route;
 use crate::slot::{Overtake, Range, SlotRef};
@@ -120,11 +120,11 @@ impl<V: 'static> Cache<V> {
     pub async fn set_pending(&self, key: &str) -> CacheResult<PendingGuard<V>> {
         let route = self.route()?;
         let inner = self.inner();
+        let (call, slot) = inner.enter(&route, key)?;
         // A promise takes the room of an entry. One for which there is none is not counted.
-        let slot = inner.table.slot(&route, key);
         let room = inner.admit(&slot, 1, false).await?;
-        let promise =
-            inner.locked(&route, key, async move |locked| locked.promise(room).await).await?;
+        let locked = inner.lock_slot(&route, slot, call).await;
+        let promise = Guarded::new(Box::pin(locked.promise(room))).await?;
         Ok(PendingGuard { cache: self.clone(), route: route.into_shared(), promise })
     }
 

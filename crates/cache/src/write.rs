@@ -90,14 +90,19 @@ impl Inner {
         F: FnOnce(Locked) -> Fut + Send + 'static,
         Fut: Future<Output = CacheResult<T>> + Send + 'static,
     {
-        let call = self.lifecycle.enter()?;
-        route.store.capabilities().check_key(key)?;
-        let slot = self.table.slot(route, key);
+        let (call, slot) = self.enter(route, key)?;
         let locked = self.lock_slot(route, slot, call).await;
         Guarded::new(Box::pin(work(locked))).await
     }
 
-    async fn lock_slot(
+    /// Begins a change of a key.
+    pub(crate) fn enter(&self, route: &Route, key: &str) -> CacheResult<(InProgress, SlotRef)> {
+        let call = self.lifecycle.enter()?;
+        route.store.capabilities().check_key(key)?;
+        Ok((call, self.table.slot(route, key)))
+    }
+
+    pub(crate) async fn lock_slot(
         self: &Arc<Self>,
         route: &Arc<Route>,
         slot: SlotRef,
@@ -114,10 +119,8 @@ impl Inner {
         write: Write,
         mode: Mode,
     ) -> CacheResult<Put> {
-        let call = self.lifecycle.enter()?;
-        route.store.capabilities().check_key(key)?;
-        // Held over the making of room, so that a clearing finds it.
-        let slot = self.table.slot(route, key);
+        // The slot is held over the making of room, so that a clearing finds it.
+        let (call, slot) = self.enter(route, key)?;
         // Looked at again under the lock; here, so that no room is made in vain.
         if !self.is_wanted(&slot, &mode)? {
             return Ok(Put::NotWanted);

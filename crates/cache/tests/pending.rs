@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Gate, Oops, SECOND, builder, faulty, load, memory, numbers, settle, space, until};
-use larder_cache::{Cache, CacheError, CacheResult, LoadError, Loaded, Lookup, StoreFailure};
+use larder_cache::{
+    Cache, CacheError, CacheResult, LoadError, Loaded, Lookup, Policy, StoreFailure,
+};
 use larder_core::ErrorKind;
 use larder_core::testing::{Call, Fault};
 use tokio::task::JoinHandle;
@@ -125,6 +127,17 @@ async fn overwritten() {
     all_get(waiting, 8).await;
     assert!(!guard.resolve(7_u32).await.unwrap());
     assert_eq!(cache.get_value("k").await.unwrap(), Some(8));
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_pushes_nobody_out() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).policy(Policy::Lru { max: 1 }).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("old", &1).await.unwrap();
+    let error = cache.set_pending(&"x".repeat(5_000)).await.unwrap_err();
+    assert_eq!(error.store_kind(), Some(ErrorKind::InvalidKey));
+    assert_eq!(cache.get_value("old").await.unwrap(), Some(1));
 }
 
 #[tokio::test]
