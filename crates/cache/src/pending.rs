@@ -260,6 +260,10 @@ impl<V: 'static> PendingGuard<V> {
     /// `InvalidValue` when the value cannot be encoded, and the promise is given up; the store's,
     /// and those who wait get the value all the same, unless
     /// [`when_store_fails`](crate::CacheBuilder::when_store_fails) says otherwise.
+    ///
+    /// # Cancel safety
+    /// Dropped, it gives the promise up, or keeps it in the background where the value is being stored
+    /// already.
     pub async fn resolve(self, value: impl Into<Loaded<V>>) -> CacheResult<bool> {
         let Self { cache, route, promise } = self;
         let Loaded { value, expiry, store } = value.into();
@@ -280,15 +284,14 @@ impl<V: 'static> PendingGuard<V> {
             return Ok(promise.give(bytes));
         }
         let mode = Mode::Keep(Arc::clone(&promise.flight));
-        match inner.put(&route, &promise.slot.id.key, write, mode).await {
-            Ok(put) => Ok(matches!(put, Put::Done(..))),
-            Err(error) => {
-                match inner.config.when_store_fails {
-                    StoreFailure::LoadDirectly => promise.give(bytes),
-                    StoreFailure::ServeError => promise.end(error.clone()),
-                };
-                Err(error)
+        match inner.make_way(&route, &promise.slot.id.key, &write, &mode).await {
+            Ok(Some((locked, room))) => {
+                // It goes along, so that it is not given up while its value is being stored.
+                let keep = async move { promise.kept(locked.put(write, mode, room).await, bytes) };
+                Guarded::new(Box::pin(keep)).await
             }
+            Ok(None) => Ok(false),
+            Err(error) => promise.kept(Err(error), bytes),
         }
     }
 
@@ -333,6 +336,17 @@ impl Promise {
 
     fn end(&self, error: CacheError) -> bool {
         self.finish(Outcome::Failed(error))
+    }
+
+    /// Ends the promise as its value was stored, or was not.
+    fn kept(&self, put: CacheResult<Put>, envelope: Bytes) -> CacheResult<bool> {
+        if let Err(error) = &put {
+            match self.inner.config.when_store_fails {
+                StoreFailure::LoadDirectly => self.give(envelope),
+                StoreFailure::ServeError => self.end(error.clone()),
+            };
+        }
+        Ok(matches!(put?, Put::Done(..)))
     }
 
     /// Ends the promise without a stored value.

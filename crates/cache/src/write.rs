@@ -119,15 +119,29 @@ impl Inner {
         write: Write,
         mode: Mode,
     ) -> CacheResult<Put> {
+        match self.make_way(route, key, &write, &mode).await? {
+            Some((locked, room)) => Guarded::new(Box::pin(locked.put(write, mode, room))).await,
+            None => Ok(Put::NotWanted),
+        }
+    }
+
+    /// Makes room for a write and takes its key's write lock; `None` where it is not wanted.
+    pub(crate) async fn make_way(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        key: &str,
+        write: &Write,
+        mode: &Mode,
+    ) -> CacheResult<Option<(Locked, Admitted)>> {
         // The slot is held over the making of room, so that a clearing finds it.
         let (call, slot) = self.enter(route, key)?;
         // Looked at again under the lock; here, so that no room is made in vain.
-        if !self.is_wanted(&slot, &mode)? {
-            return Ok(Put::NotWanted);
+        if !self.is_wanted(&slot, mode)? {
+            return Ok(None);
         }
-        let room = self.admit(&slot, self.weight(&write), write.pin).await?;
+        let room = self.admit(&slot, self.weight(write), write.pin).await?;
         let locked = self.lock_slot(route, slot, call).await;
-        Guarded::new(Box::pin(locked.put(write, mode, room))).await
+        Ok(Some((locked, room)))
     }
 
     /// Tells whether what has to be true for a write still is.
@@ -297,7 +311,7 @@ impl Locked {
         }
     }
 
-    async fn put(self, write: Write, mode: Mode, room: Admitted) -> CacheResult<Put> {
+    pub(crate) async fn put(self, write: Write, mode: Mode, room: Admitted) -> CacheResult<Put> {
         let inner = &self.inner;
         if !inner.is_wanted(&self.slot, &mode)? {
             return Ok(Put::NotWanted);

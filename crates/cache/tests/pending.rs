@@ -130,6 +130,48 @@ async fn overwritten() {
 }
 
 #[tokio::test]
+async fn resolved_by_one_who_goes_away_while_the_value_is_being_stored() {
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    let guard = cache.set_pending("k").await.unwrap();
+    let waiting = waiters(&cache).await;
+    store.plan(Call::Set, 1, Fault::Hang);
+    let resolving = tokio::spawn(guard.resolve(7_u32));
+    store.hanging(1).await;
+    resolving.abort();
+    assert!(resolving.await.unwrap_err().is_cancelled());
+    settle().await;
+    assert!(waiting.iter().all(|waiter| !waiter.is_finished()));
+    store.release();
+    all_get(waiting, 7).await;
+    until(|| space.stats().active_keys == 0).await;
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(7));
+}
+
+#[tokio::test]
+async fn resolved_by_one_who_goes_away_before_it_is_his_turn() {
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    let guard = cache.set_pending("k").await.unwrap();
+    let waiting = waiters(&cache).await;
+    store.plan(Call::Get, 1, Fault::Hang);
+    let turn = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.update_expiry("k", None).await }
+    });
+    store.hanging(1).await;
+    let resolving = tokio::spawn(guard.resolve(7_u32));
+    settle().await;
+    resolving.abort();
+    all_fail(waiting, |error| matches!(error, CacheError::Abandoned)).await;
+    store.release();
+    assert!(matches!(turn.await.unwrap(), Err(CacheError::NotFound)));
+    nothing_is_left(&cache).await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_pushes_nobody_out() {
     let (store, clock) = memory();
     let space = builder(store, &clock).policy(Policy::Lru { max: 1 }).build().await.unwrap();
