@@ -351,11 +351,7 @@ impl Promise {
 
     /// Ends the promise without a stored value.
     fn finish(&self, outcome: Outcome) -> bool {
-        let ours = self.slot.finish(&self.flight, outcome);
-        if ours {
-            self.inner.policies.forget_pending(&self.slot.id);
-        }
-        ours
+        self.slot.finish(&self.flight, outcome)
     }
 }
 
@@ -363,6 +359,10 @@ impl Drop for Promise {
     fn drop(&mut self) {
         if !self.flight.is_done() {
             self.end(CacheError::Abandoned);
+        }
+        // However it ended, its room is free, unless another promise has taken that over.
+        if !self.slot.current().is_some_and(|flight| flight.is_pending()) {
+            self.inner.policies.forget_pending(&self.slot.id);
         }
     }
 }

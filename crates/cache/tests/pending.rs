@@ -172,6 +172,35 @@ async fn resolved_by_one_who_goes_away_before_it_is_his_turn() {
 }
 
 #[tokio::test]
+async fn one_that_is_cleared_away_or_closed_frees_its_room() {
+    let (store, clock) = faulty();
+    let policy = Policy::Lru { max: 3 };
+    let space = builder(store.clone(), &clock).policy(policy).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    store.plan(Call::Clear, 1, Fault::Hang);
+    let clearing = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.clear().await }
+    });
+    store.hanging(1).await;
+    let guard = cache.set_pending("k").await.unwrap();
+    assert_eq!(space.stats().entries, Some(1));
+    store.release();
+    clearing.await.unwrap().unwrap();
+    assert!(!guard.resolve(1_u32).await.unwrap(), "given up at the end of the clearing");
+    assert_eq!(space.stats().entries, Some(0));
+
+    let first = cache.set_pending("k").await.unwrap();
+    let second = cache.set_pending("k").await.unwrap();
+    drop(first);
+    assert_eq!(space.stats().entries, Some(1), "the room was taken over");
+    space.close().await.unwrap();
+    space.connect().await.unwrap();
+    drop(second);
+    assert_eq!(space.stats().entries, Some(0));
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_pushes_nobody_out() {
     let (store, clock) = memory();
     let space = builder(store, &clock).policy(Policy::Lru { max: 1 }).build().await.unwrap();
