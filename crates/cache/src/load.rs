@@ -1,6 +1,6 @@
 //! Single flight: one load for all who miss one key (F1 to F4).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use larder_core::{BoxFuture, Bytes, Deadline, Expiry};
@@ -189,6 +189,15 @@ impl Inner {
     }
 }
 
+/// Keeps a slot, and with it the error that it remembers, for as long as that counts by the space's
+/// clock, which may be slower than the runtime's.
+async fn remember(space: Weak<Inner>, slot: SlotRef) {
+    let left = |inner: Arc<Inner>| slot.remembers_for(inner.now());
+    while let Some(left) = space.upgrade().and_then(left) {
+        tokio::time::sleep(left).await;
+    }
+}
+
 impl Supervisor {
     /// Loads, and ends the flight, in a task of its own.
     fn start(
@@ -263,12 +272,7 @@ impl Supervisor {
         }
         let until = Deadline::after(inner.now(), ttl);
         self.slot.finish_failed_until(&self.flight, error, until);
-        // Keeps the slot, and with it the error, for as long as it counts.
-        let slot = self.slot.again();
-        tokio::spawn(async move {
-            tokio::time::sleep(ttl).await;
-            drop(slot);
-        });
+        tokio::spawn(remember(Arc::downgrade(inner), self.slot.again()));
     }
 
     async fn store(

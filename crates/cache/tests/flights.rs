@@ -142,6 +142,20 @@ async fn a_negative_time_to_live_remembers_an_error_until_it_is_over_or_a_value_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_is_remembered_by_the_clock_of_the_space() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).negative_ttl(SECOND).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    let load = async |outcome| cache.get_or_try_set_with("k", async move |_| outcome).await;
+    load(Err(Oops(1))).await.unwrap_err();
+    // That clock stands still.
+    tokio::time::sleep(SECOND * 9).await;
+    assert!(matches!(load(Ok(2)).await, Err(LoadError::Load(_))));
+    clock.advance(SECOND);
+    assert_eq!(load(Ok(2)).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn remembered_errors_leave_the_table() {
     let (store, clock) = memory();
     let space = builder(store, &clock).negative_ttl(SECOND).build().await.unwrap();
@@ -152,6 +166,7 @@ async fn remembered_errors_leave_the_table() {
     }
     settle().await;
     assert_eq!(space.stats().active_keys, 100);
+    clock.advance(SECOND);
     tokio::time::sleep(SECOND * 2).await;
     assert_eq!(space.stats().active_keys, 0);
 }

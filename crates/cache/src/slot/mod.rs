@@ -9,7 +9,9 @@ mod table;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use larder_core::chrono::{DateTime, Utc};
 use larder_core::{Bytes, Deadline};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
@@ -187,6 +189,11 @@ impl Slot {
         };
         flight.resolve(Outcome::Failed(error));
         was_current
+    }
+
+    /// For how long later callers still get the error of a load.
+    pub(crate) fn remembers_for(&self, now: DateTime<Utc>) -> Option<Duration> {
+        self.state().negative.as_ref()?.0.remaining(now)
     }
 
     fn detach(&self, flight: &Arc<Flight>) -> bool {
