@@ -274,7 +274,7 @@ impl Inner {
                 }
             }
             if removal.is_none() {
-                // What was read under a lock is out of date all the same.
+                // What was read under a lock, or failed and is remembered, is out of date all the same.
                 inner.table.matching(&range).iter().for_each(|slot| slot.count_mutation());
             }
             drop(removal);

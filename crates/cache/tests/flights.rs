@@ -141,6 +141,19 @@ async fn a_negative_time_to_live_remembers_an_error_until_it_is_over_or_a_value_
     assert_eq!(load().await.unwrap(), 2);
 }
 
+#[tokio::test]
+async fn clearing_forgets_an_error_that_is_remembered() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).negative_ttl(SECOND).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    for include_pending in [true, false] {
+        let failing = async |_| Err::<u32, _>(Oops(1));
+        cache.get_or_try_set_with("k", failing).await.unwrap_err();
+        space.clear(include_pending).await.unwrap();
+        assert_eq!(cache.get_or_set("k", Loaded::new(2).do_not_store()).await.unwrap(), 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_is_remembered_by_the_clock_of_the_space() {
     let (store, clock) = memory();

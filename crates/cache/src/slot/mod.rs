@@ -47,10 +47,14 @@ struct State {
 }
 
 impl State {
-    /// A change of the key: those that are late come too late.
+    /// The key was changed: what a load has said of it is out of date.
     fn change(&mut self) {
         self.mutations += 1;
         self.negative = None;
+    }
+
+    /// Those that are late come too late.
+    fn overtake_late(&mut self) {
         self.late.drain(..).for_each(|flight| flight.overtake());
     }
 }
@@ -98,6 +102,7 @@ impl Slot {
         let flight = {
             let mut state = self.state();
             state.change();
+            state.overtake_late();
             let keeps =
                 |flight: &Arc<Flight>| matches!(by, Overtake::Unsure) && flight.is_pending();
             state.current.take_if(|flight| !keeps(flight))
@@ -122,13 +127,13 @@ impl Slot {
 
     /// The key was changed by something that overtakes nobody: a clearing that spares loads, say.
     pub(crate) fn count_mutation(&self) {
-        self.state().mutations += 1;
+        self.state().change();
     }
 
     /// The value of a load was stored: those that are late and older must not undo it.
     pub(crate) fn fill(&self, flight: &Arc<Flight>) {
         let mut state = self.state();
-        state.mutations += 1;
+        state.change();
         let own = state.late.iter().position(|late| Arc::ptr_eq(late, flight));
         let older = own.unwrap_or(state.late.len());
         state.late.drain(..older).for_each(|flight| flight.overtake());
@@ -144,6 +149,7 @@ impl Slot {
         let old = {
             let mut state = self.state();
             state.change();
+            state.overtake_late();
             state.current.replace(flight.clone())
         };
         let Some(old) = old else { return };
@@ -213,7 +219,7 @@ impl Slot {
     pub(crate) fn fail(&self, error: CacheError) -> bool {
         let flight = {
             let mut state = self.state();
-            state.late.drain(..).for_each(|flight| flight.overtake());
+            state.overtake_late();
             state.current.take()
         };
         flight.is_some_and(|flight| {
