@@ -66,7 +66,7 @@ impl<V: 'static> Cache<V> {
         value
     }
 
-    /// The value that is being loaded, where it comes in time.
+    /// The value that is being loaded, where it comes in time; that counts as a miss.
     pub(crate) async fn within_soft_timeout(&self, waiter: Waiter) -> Option<V> {
         let soft = self.inner().config.soft_timeout;
         if soft.is_zero() {
@@ -74,6 +74,8 @@ impl<V: 'static> Cache<V> {
         }
         let at_most = self.0.wait.map_or(soft, |wait| wait.min(soft));
         let bytes = waiter.wait(Some(at_most)).await.ok()?;
-        self.loaded(bytes).ok()
+        let fresh = self.loaded(bytes).ok()?;
+        self.inner().counters.misses.add();
+        Some(fresh)
     }
 }

@@ -31,6 +31,27 @@ async fn everything_is_counted_once() {
     assert_eq!((unbounded.stats().entries, unbounded.stats().weight), (None, None));
 }
 
+#[tokio::test(start_paused = true)]
+async fn within_the_grace_a_fresh_value_is_a_miss_and_a_stale_one_a_stale_hit() {
+    let (store, clock) = memory();
+    let grace = builder(store, &clock).default_ttl(SECOND).grace(SECOND * 100);
+    let space = grace.soft_timeout(SECOND).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("k", &1).await.unwrap();
+    clock.advance(SECOND);
+    let late = async |_| {
+        tokio::time::sleep(SECOND * 2).await;
+        2
+    };
+    assert_eq!(cache.get_or_set_with("k", late).await.unwrap(), 1);
+    tokio::time::sleep(SECOND * 2).await;
+    clock.advance(SECOND);
+    assert_eq!(cache.get_or_set("k", 3).await.unwrap(), 3);
+    assert_eq!(cache.get_or_set("k", 4).await.unwrap(), 3);
+    let stats = space.stats();
+    assert_eq!((stats.hits, stats.misses, stats.stale_hits), (1, 1, 1));
+}
+
 #[cfg(feature = "metrics")]
 mod metrics_facade {
     use std::sync::{Arc, Mutex};
