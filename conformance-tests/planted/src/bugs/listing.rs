@@ -233,14 +233,15 @@ impl Tamper for NumbersItsSnapshots {
                 (place(&position), place(&position[4.min(position.len())..]) as usize)
             }
         };
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(number as usize).cloned();
+        let keys =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get(number as usize).cloned();
         let (number, keys) = if let Some(keys) = keys {
             (number, keys)
         } else {
-                let keys = at.inner.list_page(prefix, None, usize::MAX).await?.keys;
-                let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                taken.push(keys.clone());
-                (u32::try_from(taken.len() - 1).unwrap_or(0), keys)
+            let keys = at.inner.list_page(prefix, None, usize::MAX).await?.keys;
+            let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.push(keys.clone());
+            (u32::try_from(taken.len() - 1).unwrap_or(0), keys)
         };
         let to = keys.len().min(from.saturating_add(limit));
         let next = (to < keys.len()).then(|| {
