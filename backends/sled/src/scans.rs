@@ -31,8 +31,10 @@ pub(crate) enum Walk {
 }
 
 impl Records {
-    /// Walks up to `steps` records in order, and hands each live one's physical key to `visit`, which
-    /// says where to go on; gives where the next walk begins.
+    /// Walks up to `steps` records in order, and hands the physical key of each one that is there to
+    /// `visit`, which says where to go on; gives where the next walk begins.
+    ///
+    /// A damaged record is there, and its key is known (`R4`).
     pub(crate) fn walk(
         &self,
         range: &KeyRange,
@@ -49,7 +51,7 @@ impl Records {
                     return Ok(Some(physical.to_vec()));
                 }
                 left -= 1;
-                if !matches!(Current::of(Some(&bytes), now), Current::Live(_)) {
+                if Current::of(Some(&bytes), now).is_absent() {
                     continue;
                 }
                 match visit(&physical) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::copy_directory;
-use larder_core::{ErrorKind, Result, Store, StoreExt};
+use larder_core::{ErrorKind, Namespace, NamespacedStore, Result, Store, StoreExt};
 use larder_sled::SledStore;
 
 /// How long everything that is done to one damaged store may take.
@@ -244,4 +244,24 @@ async fn files_damaged_under_an_open_store_do_no_harm() {
         assert!(seen.is_empty(), "round {round}: {}", seen.join("; "));
         fs::remove_dir_all(&path).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_listed_as_it_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SledStore::builder(directory.path().join("store")).build().await.unwrap();
+    for key in ["sound", "torn"] {
+        store.set(key, "v").await.unwrap();
+    }
+    store.with_namespace("child").unwrap().set("torn", "v").await.unwrap();
+    store.plant_record(&Namespace::root(), "torn", b"junk").unwrap();
+    store.plant_record(&Namespace::from_segments(["child"]).unwrap(), "torn", b"junk").unwrap();
+
+    assert_eq!(store.list_page("", None, 10).await.unwrap().keys, ["sound", "torn"]);
+    assert_eq!(store.list_page("", None, 1).await.unwrap().keys, ["sound"]);
+    assert_eq!(store.list_child_namespaces(None, 10).await.unwrap().segments, ["child"]);
+    assert_eq!(store.get("torn").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.delete_prefix("t").await.unwrap(), 1);
+    assert_eq!(store.list_page("", None, 10).await.unwrap().keys, ["sound"]);
+    store.close().await.unwrap();
 }
