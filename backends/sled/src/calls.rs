@@ -51,16 +51,19 @@ impl SledStore {
         }
     }
 
-    /// How long a key still lives.
-    pub(crate) async fn life_of(&self, key: &str) -> Result<ExpiresIn> {
+    /// How long a key still lives; an error names the operation that wants to know.
+    pub(crate) async fn life_of(&self, operation: &'static str, key: &str) -> Result<ExpiresIn> {
+        self.context.check(operation, key)?;
+        let named = |error| self.context.key_error(operation, key, error);
         loop {
             let now = self.shared.now();
             let left = keyspace::with_physical(&self.prefix, key, |physical| {
                 self.shared.run(|records| records.expires_in(physical, now))
-            })?;
-            match left {
+            });
+            match left.map_err(named)? {
                 None => return Ok(ExpiresIn::Missing),
-                Some(ExpiresIn::Missing) if !self.bury_expired(key, now).await? => {}
+                Some(ExpiresIn::Missing)
+                    if !self.bury_expired(key, now).await.map_err(named)? => {}
                 Some(left) => return Ok(left),
             }
         }

@@ -180,13 +180,11 @@ impl Store for SledStore {
     }
 
     async fn exists(&self, key: &str) -> Result<bool> {
-        Ok(self.expires_in(key).await? != ExpiresIn::Missing)
+        Ok(self.life_of("exists", key).await? != ExpiresIn::Missing)
     }
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
-        self.context.check("expires_in", key)?;
-        let left = self.life_of(key).await;
-        left.map_err(|error| self.context.key_error("expires_in", key, error))
+        self.life_of("expires_in", key).await
     }
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {

@@ -265,3 +265,17 @@ async fn a_damaged_record_is_listed_as_it_is_there() {
     assert_eq!(store.list_page("", None, 10).await.unwrap().keys, ["sound"]);
     store.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_error_names_the_operation_that_was_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SledStore::builder(directory.path().join("store")).build().await.unwrap();
+    store.plant_record(&Namespace::root(), "torn", b"junk").unwrap();
+    let torn = store.exists("torn").await.unwrap_err();
+    assert_eq!((torn.kind(), torn.operation()), (ErrorKind::Corrupt, Some("exists")));
+    let torn = store.expires_in("torn").await.unwrap_err();
+    assert_eq!((torn.kind(), torn.operation()), (ErrorKind::Corrupt, Some("expires_in")));
+    store.close().await.unwrap();
+    let closed = store.exists("k").await.unwrap_err();
+    assert_eq!((closed.kind(), closed.operation()), (ErrorKind::Closed, Some("exists")));
+}
