@@ -19,7 +19,10 @@ use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RedisConnection(Kind);
+pub struct RedisConnection {
+    kind: Kind,
+    db: i64,
+}
 
 #[derive(Clone)]
 enum Kind {
@@ -29,7 +32,7 @@ enum Kind {
 
 impl RedisConnection {
     pub(crate) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Multiplexed(connection) => connection.send_packed_command(command).await,
             Kind::Manager(manager) => Box::pin(manager.send_packed_command(command)).await,
         }
@@ -37,7 +40,7 @@ impl RedisConnection {
 
     pub(crate) async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         let count = pipeline.len();
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Multiplexed(connection) => {
                 connection.send_packed_commands(pipeline, 0, count).await
             }
@@ -45,9 +48,19 @@ impl RedisConnection {
         }
     }
 
+    /// Goes to another database and stays there: not for a manager, which connects anew to the one
+    /// that it was made for.
+    pub(crate) async fn select(&mut self, db: i64) -> RedisResult<Value> {
+        let answer = self.send(redis::cmd("SELECT").arg(db)).await?;
+        if answer == Value::Okay {
+            self.db = db;
+        }
+        Ok(answer)
+    }
+
     /// The same connection with a limit on answers; a manager has its own.
     pub(crate) fn with_response_timeout(mut self, limit: Duration) -> Self {
-        if let Kind::Multiplexed(connection) = &mut self.0 {
+        if let Kind::Multiplexed(connection) = &mut self.kind {
             connection.set_response_timeout(limit);
         }
         self
@@ -55,25 +68,25 @@ impl RedisConnection {
 
     /// Tells whether it may stand for one server process now and another one later.
     pub(crate) fn reconnects(&self) -> bool {
-        matches!(self.0, Kind::Manager(_))
+        matches!(self.kind, Kind::Manager(_))
     }
 }
 
 impl From<MultiplexedConnection> for RedisConnection {
     fn from(connection: MultiplexedConnection) -> Self {
-        Self(Kind::Multiplexed(connection))
+        Self { db: connection.get_db(), kind: Kind::Multiplexed(connection) }
     }
 }
 
 impl From<ConnectionManager> for RedisConnection {
     fn from(manager: ConnectionManager) -> Self {
-        Self(Kind::Manager(manager))
+        Self { db: manager.get_db(), kind: Kind::Manager(manager) }
     }
 }
 
 impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Multiplexed(connection) => connection.req_packed_command(cmd),
             Kind::Manager(manager) => manager.req_packed_command(cmd),
         }
@@ -85,7 +98,7 @@ impl ConnectionLike for RedisConnection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Multiplexed(connection) => {
                 connection.req_packed_commands(pipeline, offset, count)
             }
@@ -94,16 +107,13 @@ impl ConnectionLike for RedisConnection {
     }
 
     fn get_db(&self) -> i64 {
-        match &self.0 {
-            Kind::Multiplexed(connection) => connection.get_db(),
-            Kind::Manager(manager) => manager.get_db(),
-        }
+        self.db
     }
 }
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.kind {
             Kind::Multiplexed(_) => "RedisConnection(multiplexed)",
             Kind::Manager(_) => "RedisConnection(manager)",
         })

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::address::{Address, Target};
 use crate::connection::RedisConnection;
-use crate::error::{Effect, answered, handshake, lost, socket, unexpected};
+use crate::error::{Effect, answered, handshake, lost, refused, socket, unexpected};
 use crate::gather::Calls;
 
 /// The oldest server whose commands suffice (`R3`).
@@ -161,10 +161,11 @@ impl Dialer {
             .set_response_timeout(None)
             .set_pipeline_buffer_size(QUEUE)
             .set_write_backpressure_boundary(GATHER);
-        let (connection, mover) =
-            MultiplexedConnection::new_with_config(&self.address.login, stream, config)
-                .await
-                .map_err(handshake)?;
+        // The driver would say that the server refused the database, and not how: we select it.
+        let login = self.address.login.clone().set_db(0);
+        let (connection, mover) = MultiplexedConnection::new_with_config(&login, stream, config)
+            .await
+            .map_err(handshake)?;
         let mut connection = RedisConnection::from(connection);
         let over = Arc::new(AtomicBool::new(false));
         let ending = Ending(Arc::clone(&over));
@@ -175,10 +176,23 @@ impl Dialer {
             carried.carry(mover).await;
         });
         let server = inspect(&mut connection).await?;
+        select(&mut connection, self.address.login.db()).await?;
         let (watched, limit) = (Arc::clone(&calls), self.response_timeout);
         let clock = tokio::spawn(async move { watched.patience.tick(limit).await }).abort_handle();
         let mover = Mutex::new(Some(mover));
         Ok(Live { connection, server, calls, limit, over, mover, clock })
+    }
+}
+
+/// Goes to a database; a new connection is in the first.
+async fn select(connection: &mut RedisConnection, db: i64) -> Result<()> {
+    if db == 0 {
+        return Ok(());
+    }
+    match connection.select(db).await.map_err(|error| lost(error, Effect::Read))? {
+        Value::Okay => Ok(()),
+        Value::ServerError(error) => Err(refused(&error, "the server has no such database")),
+        _ => Err(unexpected()),
     }
 }
 

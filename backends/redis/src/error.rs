@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::io;
 
 use larder_core::{Error, ErrorKind};
-use redis::{ErrorKind as RedisKind, RedisError, ServerError, ServerErrorKind};
+use redis::{ErrorKind as RedisKind, RedisError, ServerError};
 
 /// What a command does, which decides what its failure means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,9 @@ pub(crate) fn lost(error: RedisError, effect: Effect) -> Error {
         (_, RedisKind::Server(_) | RedisKind::Extension) => {
             return match ServerError::try_from(error) {
                 Ok(error) => answered(&error),
-                Err(_) => Error::new(ErrorKind::Internal, "an error of no known shape"),
+                // The driver's own: a manager that connects during the call, so that nothing was
+                // sent, may not go to its database, and does not say why.
+                Err(_) => Error::new(ErrorKind::Unavailable, "the server refused the database"),
             };
         }
         (_, RedisKind::Client) => ErrorKind::Internal,
@@ -43,26 +45,24 @@ pub(crate) fn lost(error: RedisError, effect: Effect) -> Error {
     with_io_source(Error::new(kind, text), error)
 }
 
+const NO_RESP3: &str = "the server refused RESP3, the user name or the password";
+const NOT_REDIS: &str = "what answers there is not Redis";
+
 /// The error for a connection that could not be made.
 pub(crate) fn handshake(error: RedisError) -> Error {
     let (kind, text) = match error.kind() {
         RedisKind::AuthenticationFailed => {
             (ErrorKind::PermissionDenied, "the server refused the user name or the password")
         }
-        RedisKind::RESP3NotSupported => {
-            (ErrorKind::InvalidConfig, "the server refused RESP3, the user name or the password")
-        }
-        RedisKind::Parse => (ErrorKind::InvalidConfig, "what answers there is not Redis"),
-        // The driver's one such error on connecting: SELECT failed.
-        RedisKind::Server(ServerErrorKind::ResponseError) => {
-            (ErrorKind::InvalidConfig, "the server has no such database, or refused it")
-        }
+        RedisKind::RESP3NotSupported => (ErrorKind::InvalidConfig, NO_RESP3),
         RedisKind::Server(_) | RedisKind::Extension => {
             return match ServerError::try_from(error) {
-                Ok(error) => answered(&error),
-                Err(_) => Error::new(ErrorKind::Unavailable, "the server refused the connection"),
+                Ok(error) => refused(&error, NO_RESP3),
+                // The driver's own: the answer to AUTH is neither yes nor no.
+                Err(_) => Error::new(ErrorKind::InvalidConfig, NOT_REDIS),
             };
         }
+        RedisKind::Parse => (ErrorKind::InvalidConfig, NOT_REDIS),
         #[cfg(feature = "tls")]
         RedisKind::Io if is_tls(&error) => {
             (ErrorKind::PermissionDenied, "the server ended TLS: it may want a client certificate")
@@ -151,6 +151,16 @@ pub(crate) fn answered(error: &ServerError) -> Error {
         _ => "the server answered an error of no known code".into(),
     };
     Error::new(kind, text)
+}
+
+/// The error for what the server refused on connecting, where `text` says what that was.
+pub(crate) fn refused(error: &ServerError, text: &'static str) -> Error {
+    let said = answered(error);
+    // No reason of the server's own: it cannot do what was asked for.
+    if matches!(said.kind(), ErrorKind::Internal | ErrorKind::Unsupported) {
+        return Error::new(ErrorKind::InvalidConfig, text);
+    }
+    said
 }
 
 /// The error for an answer of a shape that the command does not have.
