@@ -14,6 +14,7 @@ use crate::address::{Address, Target};
 use crate::connection::RedisConnection;
 use crate::error::{Effect, answered, handshake, lost, refused, socket, unexpected};
 use crate::gather::Calls;
+use crate::given_up::GivenUp;
 
 /// The oldest server whose commands suffice (`R3`).
 const OLDEST: (u64, u64) = (6, 2);
@@ -38,6 +39,7 @@ pub(crate) struct Live {
     pub(crate) calls: Arc<Calls>,
     /// How long those wait.
     pub(crate) limit: Duration,
+    pub(crate) given_up: GivenUp,
     /// Set when it is lost, replaced or closed.
     over: Arc<AtomicBool>,
     /// Moves the bytes; it ends when the connection is lost, or dropped everywhere.
@@ -180,7 +182,8 @@ impl Dialer {
         let (watched, limit) = (Arc::clone(&calls), self.response_timeout);
         let clock = tokio::spawn(async move { watched.patience.tick(limit).await }).abort_handle();
         let mover = Mutex::new(Some(mover));
-        Ok(Live { connection, server, calls, limit, over, mover, clock })
+        let given_up = GivenUp::default();
+        Ok(Live { connection, server, calls, limit, given_up, over, mover, clock })
     }
 }
 

@@ -1,19 +1,18 @@
 use std::fmt;
-use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use larder_core::{Bytes, Error, ErrorKind, ExpiresIn, Result};
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, Value};
 use tokio::time::timeout;
 
 use crate::connection::RedisConnection;
 use crate::dial::{Server, inspect};
-use crate::error::{Effect, answered, lost, unexpected};
+use crate::error::{Effect, answered, unexpected};
+use crate::given_up::GivenUp;
 use crate::keys::PhysicalKey;
-use crate::pool::{Line, Pool, Slot, drain};
+use crate::pool::{Line, Pool, Slot};
 use crate::scripts::Script;
 
 /// How commands reach the server.
@@ -30,7 +29,7 @@ pub(crate) struct Borrowed {
     /// Looked up when first needed.
     server: RwLock<Option<Server>>,
     response_timeout: Duration,
-    given_up: AtomicBool,
+    given_up: GivenUp,
 }
 
 impl Borrowed {
@@ -39,39 +38,44 @@ impl Borrowed {
             connection: RwLock::new(Some(connection)),
             server: RwLock::new(None),
             response_timeout,
-            given_up: AtomicBool::new(false),
+            given_up: GivenUp::default(),
         }
     }
 
     fn lease(&self) -> Result<Lease<'_>> {
         let server = *self.server.read().unwrap_or_else(PoisonError::into_inner);
         let connection = self.get()?;
-        let way = Way::Borrowed { connection, limit: self.response_timeout, server };
-        Ok(Lease { given_up: &self.given_up, way })
+        let (limit, given_up) = (self.response_timeout, &self.given_up);
+        Ok(Lease { way: Way::Borrowed { connection, limit, server, given_up } })
     }
 
     fn get(&self) -> Result<RedisConnection> {
         let connection = self.connection.read().unwrap_or_else(PoisonError::into_inner);
         connection.clone().ok_or_else(|| ErrorKind::Closed.into())
     }
+
+    /// Lets go of the connection, once writes that were given up have had their effect.
+    async fn close(&self) -> Result<()> {
+        let Ok(mut connection) = self.get() else { return Ok(()) };
+        self.given_up.drain(&mut connection, self.response_timeout).await?;
+        *self.connection.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
 }
 
 /// A connection for one call.
 pub(crate) struct Lease<'a> {
-    given_up: &'a AtomicBool,
     way: Way<'a>,
 }
 
 enum Way<'a> {
     /// A line of ours.
-    Owned {
-        slot: &'a Slot,
-        line: Line,
-    },
+    Owned { slot: &'a Slot, line: Line },
     Borrowed {
         connection: RedisConnection,
         limit: Duration,
         server: Option<Server>,
+        given_up: &'a GivenUp,
     },
 }
 
@@ -160,20 +164,11 @@ impl Driver {
     }
 
     /// Ends owned connections and lets go of a borrowed one, once writes that were given up have had
-    /// their effect.
+    /// their effect. What failed or was dropped goes on with the next call.
     pub(crate) async fn close(&self) -> Result<()> {
         match self {
             Self::Owned(pool) => pool.close().await,
-            Self::Borrowed(borrowed) => {
-                let connection =
-                    borrowed.connection.write().unwrap_or_else(PoisonError::into_inner).take();
-                match connection {
-                    Some(mut connection) if borrowed.given_up.swap(false, Ordering::AcqRel) => {
-                        drain(&mut connection, borrowed.response_timeout).await
-                    }
-                    _ => Ok(()),
-                }
-            }
+            Self::Borrowed(borrowed) => borrowed.close().await,
         }
     }
 }
@@ -193,7 +188,7 @@ impl fmt::Debug for Driver {
 
 impl<'a> Lease<'a> {
     fn owned(slot: &'a Slot, line: Line) -> Self {
-        Self { given_up: &slot.given_up, way: Way::Owned { slot, line } }
+        Self { way: Way::Owned { slot, line } }
     }
 
     /// Keeps the line for another call. One that is dropped instead is made anew when needed.
@@ -243,16 +238,16 @@ impl<'a> Lease<'a> {
         pipeline: &Pipeline,
         effect: Effect,
     ) -> Result<Vec<Value>> {
-        let watch = GivenUp::watch(self.given_up, effect);
-        let outcome = match &mut self.way {
-            Way::Owned { line, .. } => {
-                line.live.calls.wait(pin!(line.connection.send_all(pipeline))).await
+        let values = match &mut self.way {
+            Way::Owned { line: Line { connection, live }, .. } => {
+                let watch = live.given_up.watch(effect);
+                watch.settle(live.calls.wait(pin!(connection.send_all(pipeline))).await)
             }
-            Way::Borrowed { connection, limit, .. } => {
-                timeout(*limit, connection.send_all(pipeline)).await.ok()
+            Way::Borrowed { connection, limit, given_up, .. } => {
+                let watch = given_up.watch(effect);
+                watch.settle(timeout(*limit, connection.send_all(pipeline)).await.ok())
             }
-        };
-        let values = watch.settle(outcome)?;
+        }?;
         if values.len() == pipeline.len() { Ok(values) } else { Err(unexpected()) }
     }
 
@@ -268,49 +263,21 @@ impl<'a> Lease<'a> {
     }
 
     async fn send(&mut self, command: &Cmd, effect: Effect) -> Result<Value> {
-        let watch = GivenUp::watch(self.given_up, effect);
-        let outcome = match &mut self.way {
-            Way::Owned { line, .. } => {
-                line.live.calls.wait(pin!(line.connection.send(command))).await
+        match &mut self.way {
+            Way::Owned { line: Line { connection, live }, .. } => {
+                let watch = live.given_up.watch(effect);
+                watch.settle(live.calls.wait(pin!(connection.send(command))).await)
             }
-            Way::Borrowed { connection, limit, .. } => {
-                Box::pin(timeout(*limit, connection.send(command))).await.ok()
+            Way::Borrowed { connection, limit, given_up, .. } => {
+                let watch = given_up.watch(effect);
+                watch.settle(Box::pin(timeout(*limit, connection.send(command))).await.ok())
             }
-        };
-        watch.settle(outcome)
+        }
     }
 }
 
 fn late() -> Error {
     Error::new(ErrorKind::Timeout, "no answer in time")
-}
-
-/// Notes a write whose answer was not waited for, because its caller left or its time was up.
-struct GivenUp<'a> {
-    note: &'a AtomicBool,
-    effect: Effect,
-    settled: bool,
-}
-
-impl<'a> GivenUp<'a> {
-    fn watch(note: &'a AtomicBool, effect: Effect) -> Self {
-        Self { note, effect, settled: effect == Effect::Read }
-    }
-
-    /// `None` stands for an answer that did not come in time.
-    fn settle<T>(mut self, outcome: Option<RedisResult<T>>) -> Result<T> {
-        let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
-        let outcome = outcome.unwrap_or_else(late);
-        outcome.inspect(|_| self.settled = true).map_err(|error| lost(error, self.effect))
-    }
-}
-
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.note.store(true, Ordering::Release);
-        }
-    }
 }
 
 /// The number that a command answers.

@@ -52,6 +52,7 @@ mod driver;
 mod error;
 mod expiry;
 mod gather;
+mod given_up;
 mod keys;
 mod listing;
 mod patience;

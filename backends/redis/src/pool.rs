@@ -1,8 +1,8 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use larder_core::{Error, ErrorKind, Result};
+use larder_core::{Error, Result};
 use tokio::sync::Mutex;
 
 use crate::connection::RedisConnection;
@@ -30,8 +30,6 @@ pub(crate) struct Slot {
     dialing: Mutex<Option<Error>>,
     /// How many attempts have failed.
     failures: AtomicU64,
-    /// Set when the answer to a write was not waited for: that write may still take effect.
-    pub(crate) given_up: AtomicBool,
 }
 
 /// A clone of a connection: the driver sends through an exclusive one, and to make it costs more
@@ -94,13 +92,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits for writes that were given up, and ends every connection.
+    /// Waits for writes that were given up, and ends every connection. One that does not answer stays:
+    /// the next call waits for it again.
     pub(crate) async fn close(&self) -> Result<()> {
         let mut outcome = Ok(());
         for slot in &self.slots {
             let _dialing = slot.dialing.lock().await;
             let drained = slot.drain(self.dialer.response_timeout).await;
-            if let Some(live) = slot.replace(None) {
+            if drained.is_ok()
+                && let Some(live) = slot.replace(None)
+            {
                 live.end().await;
             }
             outcome = outcome.and(drained);
@@ -120,6 +121,11 @@ impl Slot {
                 None => break,
             }
         }
+        self.fresh_line()
+    }
+
+    /// A line that is none of those handed back, if there is a connection.
+    fn fresh_line(&self) -> Option<Line> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.as_ref().filter(|live| !live.is_over()).map(Line::to)
     }
@@ -155,7 +161,6 @@ impl Slot {
             Ok(made) => {
                 let made = Arc::new(made);
                 let line = Line::to(&made);
-                self.given_up.store(false, Ordering::Release);
                 self.replace(Some(made));
                 Ok(line)
             }
@@ -182,27 +187,9 @@ impl Slot {
         old
     }
 
-    /// Waits until writes that were given up on this connection have had their effect (`S5`).
+    /// Waits until writes that were given up on this connection have had their effect.
     async fn drain(&self, timeout: Duration) -> Result<()> {
-        if !self.given_up.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let Some(mut line) = self.ready() else { return Ok(()) };
-        drain(&mut line.connection, timeout).await
+        let Some(Line { mut connection, live }) = self.fresh_line() else { return Ok(()) };
+        live.given_up.drain(&mut connection, timeout).await
     }
-}
-
-/// Sends a command after all others and waits for its answer: the server works in order.
-pub(crate) async fn drain(connection: &mut RedisConnection, timeout: Duration) -> Result<()> {
-    match tokio::time::timeout(timeout, connection.send(&redis::cmd("PING"))).await {
-        Ok(Err(error)) if error.is_timeout() => Err(outstanding()),
-        Err(_) => Err(outstanding()),
-        // Whatever it answers, it is through; and a lost connection carries nothing any more.
-        Ok(_) => Ok(()),
-    }
-}
-
-fn outstanding() -> Error {
-    let text = "the server does not answer, and a write that was given up may still take effect";
-    Error::new(ErrorKind::Unknown, text)
 }

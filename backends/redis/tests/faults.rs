@@ -117,35 +117,60 @@ async fn a_stalled_server_is_a_timeout_for_reads_and_unknown_for_writes() {
     ends(store.close()).await.unwrap();
 }
 
-#[tokio::test]
-async fn close_waits_for_writes_that_were_given_up() {
-    let server = Server::start(&[]).await;
-    let store = RedisStore::builder(server.url()).response_timeout(PATIENCE).build().await.unwrap();
-    server.signal("-STOP");
-    let mut write = Box::pin(store.set("k", "late").into_future());
-    assert!(tokio::time::timeout(SHORT, &mut write).await.is_err());
-    drop(write);
-    let mut close = store.close();
-    assert!(tokio::time::timeout(SHORT, &mut close).await.is_err(), "nothing was waited for");
-    server.signal("-CONT");
-    ends(close).await.unwrap();
-    // It was sent long ago, and so it is there: nothing comes after close.
-    let seen = RedisStore::builder(server.url()).build().await.unwrap();
-    assert_eq!(seen.get("k").await.unwrap().as_deref(), Some(&b"late"[..]));
+/// A store with a connection of its own, and one over the application's.
+async fn owned_and_borrowed(server: &Server, limit: Duration) -> [RedisStore; 2] {
+    let owned = RedisStore::builder(server.url());
+    let client = redis::Client::open(server.url()).unwrap();
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let lent = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    let borrowed = RedisStore::builder_with_connection(lent);
+    [
+        owned.response_timeout(limit).build().await.unwrap(),
+        borrowed.response_timeout(limit).build().await.unwrap(),
+    ]
 }
 
 #[tokio::test]
-async fn close_says_when_a_write_that_was_given_up_may_still_come() {
+async fn close_waits_for_writes_that_were_given_up_however_often_it_is_dropped() {
     let server = Server::start(&[]).await;
-    let store = RedisStore::builder(server.url()).response_timeout(SHORT).build().await.unwrap();
+    let seen = RedisStore::builder(server.url()).build().await.unwrap();
+    for store in owned_and_borrowed(&server, PATIENCE).await {
+        seen.set("k", "early").await.unwrap();
+        server.signal("-STOP");
+        let mut write = Box::pin(store.set("k", "late").into_future());
+        assert!(tokio::time::timeout(SHORT, &mut write).await.is_err());
+        drop(write);
+        for _ in 0..3 {
+            let close = tokio::time::timeout(SHORT, store.close()).await;
+            assert!(close.is_err(), "nothing was waited for: {close:?}");
+        }
+        let mut close = store.close();
+        assert!(tokio::time::timeout(SHORT, &mut close).await.is_err());
+        server.signal("-CONT");
+        ends(close).await.unwrap();
+        // It was sent long ago, and so it is there: nothing comes after close.
+        assert_eq!(seen.get("k").await.unwrap().as_deref(), Some(&b"late"[..]));
+        ends(store.close()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn close_says_as_long_as_a_write_that_was_given_up_may_still_come() {
+    let server = Server::start(&[]).await;
+    let [owned, borrowed] = owned_and_borrowed(&server, SHORT).await;
     server.signal("-STOP");
-    assert_eq!(ends(store.set("k", "v")).await.unwrap_err().kind(), ErrorKind::Unknown);
-    assert_eq!(ends(store.close()).await.unwrap_err().kind(), ErrorKind::Unknown);
-    ends(store.close()).await.unwrap();
-    assert_eq!(ends(store.get("k")).await.unwrap_err().kind(), ErrorKind::Closed);
+    for store in [&owned, &borrowed] {
+        assert_eq!(ends(store.set("k", "v")).await.unwrap_err().kind(), ErrorKind::Unknown);
+        for _ in 0..2 {
+            assert_eq!(ends(store.close()).await.unwrap_err().kind(), ErrorKind::Unknown);
+        }
+        assert_eq!(ends(store.get("k")).await.unwrap_err().kind(), ErrorKind::Closed);
+    }
     server.signal("-CONT");
-    ends(store.reconnect()).await.unwrap();
-    ends(store.ping()).await.unwrap();
+    while ends(borrowed.close()).await.is_err() {}
+    while ends(owned.reconnect()).await.is_err() {}
+    ends(owned.ping()).await.unwrap();
+    ends(owned.close()).await.unwrap();
 }
 
 #[tokio::test]
