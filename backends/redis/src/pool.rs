@@ -80,14 +80,21 @@ impl Pool {
         Ok(())
     }
 
-    /// Makes every connection anew; calls in progress end on the old ones.
+    /// Makes every connection anew, or none; calls in progress end on the old ones.
     pub(crate) async fn reconnect(&self) -> Result<()> {
+        let mut dialing = Vec::with_capacity(self.len());
         for slot in &self.slots {
-            let _dialing = slot.dialing.lock().await;
-            let fresh = self.dialer.dial().await?;
-            let drained = slot.drain(self.dialer.response_timeout).await;
-            slot.replace(Some(Arc::new(fresh)));
-            drained?;
+            dialing.push(slot.dialing.lock().await);
+        }
+        let mut fresh = Vec::with_capacity(self.len());
+        for _ in &self.slots {
+            fresh.push(Arc::new(self.dialer.dial().await?));
+        }
+        for slot in &self.slots {
+            slot.drain(self.dialer.response_timeout).await?;
+        }
+        for (slot, fresh) in self.slots.iter().zip(fresh) {
+            slot.replace(Some(fresh));
         }
         Ok(())
     }

@@ -88,8 +88,9 @@ impl RedisStore {
     /// Calls in progress end on the connections on which they began.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect); a store that was closed stays so. `Unsupported` for a store
-    /// over the application's connection.
+    /// As [`connect`](Self::connect); every connection is left as it was, and a store that was closed
+    /// stays so. `Unknown` when the server does not answer and a write that was given up may still
+    /// take effect; `Unsupported` for a store over the application's connection.
     pub async fn reconnect(&self) -> Result<()> {
         let _gate = self.0.shared.gate.lock().await;
         let outcome = self.driver().reconnect().await;

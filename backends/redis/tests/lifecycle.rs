@@ -90,6 +90,29 @@ async fn reconnecting_makes_new_connections_and_harms_no_call() {
 }
 
 #[tokio::test]
+async fn a_failed_reconnect_leaves_a_closed_store_without_connections() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::builder(server.url()).connections(3).build().await.unwrap();
+    store.close().await.unwrap();
+    let client = Client::open(server.url()).unwrap();
+    let mut admin = RedisConnection::from(client.get_multiplexed_async_connection().await.unwrap());
+    let clients = async |admin: &mut RedisConnection| {
+        let list: String = run(admin, &[b"CLIENT", b"LIST"]).await;
+        list.lines().count() - 1
+    };
+    while clients(&mut admin).await > 0 {}
+    // There is room for two of the three.
+    let _: () = run(&mut admin, &[b"CONFIG", b"SET", b"maxclients", b"3"]).await;
+    assert_eq!(store.reconnect().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.get("k").await.unwrap_err().kind(), ErrorKind::Closed);
+    let gone = async { while clients(&mut admin).await > 0 {} };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("connections stay open");
+    let _: () = run(&mut admin, &[b"CONFIG", b"SET", b"maxclients", b"100"]).await;
+    store.reconnect().await.unwrap();
+    assert_eq!(clients(&mut admin).await, 3);
+}
+
+#[tokio::test]
 async fn a_closed_child_leaves_the_rest_open() {
     let root = Root::new();
     let store = root.store().await;
