@@ -37,8 +37,9 @@
 //! - Operations on one key are linearizable on one primary; a failover may lose what was
 //!   acknowledged (`S4`).
 //! - Everything below the root namespace counts as the store's own: `delete_all` removes it, whoever
-//!   wrote it, unless its name could not have come from Larder. A key there that holds no string is
-//!   `Corrupt` on a get; it can be set and deleted.
+//!   wrote it, unless its name could not have come from Larder, as it is longer, deeper or escaped in
+//!   another way. Such a key is not listed either, nor is one that is not UTF-8, which `delete_all`
+//!   does remove. A key that holds no string is `Corrupt` on a get; it can be set and deleted.
 //! - Listing and clearing walk the whole database with `SCAN`, foreign keys included, in steps that
 //!   hold the server up for about a millisecond. `list_child_namespaces` walks as much.
 

@@ -1,7 +1,9 @@
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use larder_core::{
-    Cursor, CursorScope, Error, ErrorKind, ListPage, Namespace, NamespacePage, Result,
+    Cursor, CursorScope, Error, ErrorKind, ListPage, MAX_KEY_LEN, MAX_NAMESPACE_DEPTH,
+    MAX_NAMESPACE_LEN, Namespace, NamespacePage, Result,
 };
 use redis::Value;
 
@@ -94,7 +96,7 @@ impl RedisStore {
             store: self,
             scope,
             below: format!("{own}{prefix}"),
-            name: |key: &[u8]| String::from_utf8(key.get(own.len()..)?.to_vec()).ok(),
+            name: |key: &[u8]| key_of(key.get(own.len()..)?).map(str::to_owned),
         };
         let (keys, next) = walk.page(cursor, limit).await?;
         Ok(ListPage::new(keys, next))
@@ -112,7 +114,7 @@ impl RedisStore {
             store: self,
             scope: CursorScope::namespaces(self.identity(), &self.0.namespace),
             below,
-            name: |key: &[u8]| child(key.get(skip..)?),
+            name: |key: &[u8]| child(&self.0.namespace, key.get(skip..)?),
         };
         let (segments, next) = walk.page(cursor, limit).await?;
         Ok(NamespacePage::new(segments, next))
@@ -120,16 +122,17 @@ impl RedisStore {
 
     pub(crate) async fn clear_tree(&self) -> Result<()> {
         let own = self.tree("list")?;
-        self.clear(&own[..own.len() - 1], true).await.map(drop)
+        self.clear(&own[..own.len() - 1], "tree").await.map(drop)
     }
 
     pub(crate) async fn clear_prefix(&self, prefix: &str) -> Result<u64> {
-        self.clear(&format!("{}{prefix}", self.tree("list")?), false).await
+        self.clear(&format!("{}{prefix}", self.tree("list")?), "prefix").await
     }
 
     /// Removes what begins with `prefix`, in steps that let others in between.
-    async fn clear(&self, prefix: &str, tree: bool) -> Result<u64> {
+    async fn clear(&self, prefix: &str, kind: &str) -> Result<u64> {
         let (pattern, count) = (pattern(prefix), CLEAR_COUNT.to_string());
+        let [longest, depth, bytes] = self.room()?.map(|most| most.to_string());
         let mut removed = 0;
         // One connection for all steps: cursors mean nothing to a server that was restarted.
         let mut lease = self.driver().lease().await?;
@@ -138,8 +141,9 @@ impl RedisStore {
             let mut cursor = 0;
             loop {
                 let at = u64::to_string(&cursor);
-                let kind = if tree { "tree" } else { "prefix" };
-                let args = [&at, &pattern, &count, prefix, kind].map(str::as_bytes);
+                let args: [&str; 8] =
+                    [&at, &pattern, &count, prefix, kind, &longest, &depth, &bytes];
+                let args = args.map(str::as_bytes);
                 let reply = lease.script(&CLEAR, None, &args, Effect::Write).await?;
                 let Value::Array(parts) = reply else { return Err(unexpected()) };
                 let Ok([next, gone]) = <[Value; 2]>::try_from(parts) else {
@@ -159,19 +163,36 @@ impl RedisStore {
         Ok(removed)
     }
 
+    /// The most bytes of a key of this namespace as the server knows it, the most segments below the
+    /// namespace, and the most bytes that these have together.
+    fn room(&self) -> Result<[usize; 3]> {
+        let own = self.tree("list")?;
+        let namespace = &self.0.namespace;
+        let bytes: usize = namespace.segments().map(str::len).sum();
+        let depth = MAX_NAMESPACE_DEPTH - namespace.segments().count();
+        Ok([own.len() + MAX_KEY_LEN, depth, MAX_NAMESPACE_LEN - bytes])
+    }
+
     fn identity(&self) -> &[u8] {
         self.0.shared.identity.as_bytes()
     }
 }
 
-/// The child namespace in which a key lies: `rest` is what follows the parent's slash.
-fn child(rest: &[u8]) -> Option<String> {
-    let path = &rest[..rest.iter().position(|&byte| byte == b':')?];
-    let path = std::str::from_utf8(path).ok()?;
-    let mut segments = path.split('/').map(Namespace::unescape_segment);
-    let first = segments.next()??.into_owned();
+/// What a caller knows as a key; `None` for what none can be.
+fn key_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|key| key.len() <= MAX_KEY_LEN)
+}
+
+/// The child namespace of `parent` in which a key lies: `rest` is what follows the parent's slash.
+fn child(parent: &Namespace, rest: &[u8]) -> Option<String> {
+    let colon = rest.iter().position(|&byte| byte == b':')?;
     // A key of which any part is foreign is none of ours.
-    segments.all(|segment| segment.is_some()).then_some(first)
+    key_of(&rest[colon + 1..])?;
+    let path = std::str::from_utf8(&rest[..colon]).ok()?;
+    let segments: Option<Vec<_>> = path.split('/').map(Namespace::unescape_segment).collect();
+    let segments = segments?;
+    parent.join_all(&segments).ok()?;
+    segments.into_iter().next().map(Cow::into_owned)
 }
 
 /// One listing: the names that `name` finds in the keys that begin with `below`.
@@ -320,6 +341,8 @@ fn scan_cursor(value: &Value) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use larder_core::MAX_SEGMENT_LEN;
+
     use super::*;
 
     #[test]
@@ -352,11 +375,32 @@ mod tests {
 
     #[test]
     fn only_names_that_larder_writes_are_children() {
-        let named = |rest: &str| child(rest.as_bytes());
+        let parent = Namespace::from_segments(["p", "q"]).unwrap();
+        let named = |rest: &str| child(&parent, rest.as_bytes());
         assert_eq!(named("a:k").as_deref(), Some("a"));
         assert_eq!(named("a%2Fb/c:k/d").as_deref(), Some("a/b"));
         for foreign in ["a", "a/b", ":k", "/a:k", "a/:k", "a//b:k", "%zz:k", "a/%41:k"] {
             assert_eq!(named(foreign), None, "{foreign}");
         }
+        let long = "%3A".repeat(MAX_SEGMENT_LEN);
+        assert!(named(&format!("{long}:k")).is_some_and(|name| name.len() == MAX_SEGMENT_LEN));
+        let deep = |depth: usize| format!("{}:k", vec!["a"; depth].join("/"));
+        assert!(named(&deep(MAX_NAMESPACE_DEPTH - 2)).is_some());
+        let wide = |rest: usize| {
+            let all = MAX_NAMESPACE_LEN - 2;
+            format!("{}{}:k", format!("{}/", "x".repeat(200)).repeat(all / 200), "x".repeat(rest))
+        };
+        let rest = (MAX_NAMESPACE_LEN - 2) % 200;
+        assert!(named(&wide(rest)).is_some());
+        for foreign in [
+            format!("{long}x:k"),
+            format!("a/{long}x:k"),
+            deep(MAX_NAMESPACE_DEPTH - 1),
+            wide(rest + 1),
+            format!("a:{}", "k".repeat(MAX_KEY_LEN + 1)),
+        ] {
+            assert_eq!(named(&foreign), None, "{foreign}");
+        }
+        assert_eq!(child(&parent, b"a:\xff"), None);
     }
 }

@@ -1,5 +1,6 @@
 use std::sync::LazyLock;
 
+use larder_core::MAX_SEGMENT_LEN;
 use redis::Cmd;
 
 use crate::keys::PhysicalKey;
@@ -9,6 +10,9 @@ pub(crate) const MAX_MILLIS: i64 = 253_402_300_799_999;
 /// Durations above this, some 3,000 years, could pass the end of time: a script clamps them by the
 /// server's clock. Below it a plain command does.
 pub(crate) const FAR_MILLIS: i64 = 100_000_000_000_000;
+
+// The clearing script has it in its text.
+const _: () = assert!(MAX_SEGMENT_LEN == 255);
 
 /// A Lua script and the name under which a server caches it.
 pub(crate) struct Script {
@@ -151,22 +155,37 @@ script! {
     /// were. It scans on for a millisecond, or for what takes about as long where the values are small:
     /// ten keys looked at for each of `ARGV[3]`, where one that is removed counts for two.
     ///
-    /// With `ARGV[5]` = `tree`, `ARGV[4]` is a namespace without its separator, and only keys that
-    /// Larder can have named, in it or below it, are removed.
+    /// Keys of the namespace itself that have more than `ARGV[6]` bytes stay: Larder cannot have named
+    /// them. With `ARGV[5]` = `tree`, `ARGV[4]` is a namespace without its separator, and only keys
+    /// that Larder can have named, in it or below it, are removed: those at most `ARGV[7]` segments of
+    /// together `ARGV[8]` bytes below it.
     CLEAR = r"
 local prefix, tree = ARGV[4], ARGV[5] == 'tree'
 local find, sub = string.find, string.sub
 local own, slash = tree and prefix .. ':' or prefix, prefix .. '/'
 local len, skip = #own, #slash
+local longest, depth, bytes = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local most = longest - len
+-- What a path may have without a look at its segments, each of which takes two bytes at least.
+local short = math.min(2 * depth, bytes, 255)
+
+local function fits(path)
+  local segments, total = 0, 0
+  for segment in string.gmatch(path, '[^/:]+') do
+    if #segment > 255 then return false end
+    segments, total = segments + 1, total + #segment
+  end
+  return segments <= depth and total <= bytes
+end
 
 local function below(key)
   if sub(key, 1, skip) ~= slash then return false end
   local colon = find(key, ':', skip + 1, true)
-  if not colon then return false end
+  if not colon or #key - colon > most then return false end
   local path = sub(key, skip, colon)
   if find(path, '//', 1, true) or find(path, '/:', 1, true) then return false end
   path = string.gsub(string.gsub(string.gsub(path, '%%25', '_'), '%%2F', '_'), '%%3A', '_')
-  return not find(path, '%', 1, true)
+  return not find(path, '%', 1, true) and (#path <= short or fits(path))
 end
 
 local function now()
@@ -181,7 +200,12 @@ repeat
   local keys, doomed = page[2], 0
   for at = 1, #keys do
     local key = keys[at]
-    if sub(key, 1, len) == own or (tree and below(key)) then
+    if sub(key, 1, len) == own then
+      if #key <= longest then
+        doomed = doomed + 1
+        keys[doomed] = key
+      end
+    elseif tree and below(key) then
       doomed = doomed + 1
       keys[doomed] = key
     end

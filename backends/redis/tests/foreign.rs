@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{Root, run};
 use larder_core::{
     Condition, DeleteOptions, ErrorKind, ExpiresIn, Expiry, NamespacedStore, SetOptions, Store,
@@ -87,6 +89,78 @@ async fn clearing_leaves_neighbours_and_foreign_names() {
     assert!(store.list_page("", None, 100).await.unwrap().keys.is_empty());
     for key in &neighbours {
         assert!(exists(&mut connection, key.as_bytes()).await, "{key:?} was touched");
+        let _: () = run(&mut connection, &[b"DEL", key.as_bytes()]).await;
+    }
+}
+
+/// Keys that a store of ours can just have named, and such as it cannot, as they go on after the name
+/// of a namespace that is one deep and has one byte.
+fn names_at_the_limits() -> [Vec<String>; 2] {
+    let path = |segments: usize, last: &str| {
+        [vec!["x".repeat(200).as_str(); segments].join("/"), last.to_owned()].join("/")
+    };
+    let named = vec![
+        format!(":{}", "k".repeat(4_096)),
+        format!("/a:{}", "k".repeat(4_096)),
+        format!("/{}:k", "%25".repeat(255)),
+        format!("/b/{}:k", "x".repeat(255)),
+        format!("/{}:k", vec!["a"; 31].join("/")),
+        // 2,048 bytes, the namespace's own included.
+        format!("/{}:k", path(10, &"x".repeat(47))),
+    ];
+    let foreign = vec![
+        format!(":{}", "k".repeat(4_097)),
+        format!("/a:{}", "k".repeat(4_097)),
+        format!("/{}:k", "%25".repeat(256)),
+        format!("/b/{}:k", "x".repeat(256)),
+        format!("/{}:k", vec!["f"; 32].join("/")),
+        format!("/f{}:k", &path(10, &"x".repeat(47))),
+    ];
+    [named, foreign]
+}
+
+#[tokio::test]
+async fn names_beyond_the_limits_are_neither_listed_nor_cleared() {
+    let root = Root::new();
+    let store = root.store().await;
+    let mut connection = store.connection().await.unwrap();
+    let namespace = store.with_namespace("n").unwrap();
+    let [named, foreign] = names_at_the_limits()
+        .map(|names| names.into_iter().map(|name| format!("{}/n{name}", root.name)).collect());
+    let (named, foreign): (Vec<String>, Vec<String>) = (named, foreign);
+    let fill = async |connection: &mut RedisConnection| {
+        for key in named.iter().chain(&foreign) {
+            let _: () = run(connection, &[b"SET", key.as_bytes(), b"v"]).await;
+        }
+    };
+    fill(&mut connection).await;
+
+    let keys = namespace.list_page("", None, 100).await.unwrap().keys;
+    assert_eq!(keys.iter().map(String::len).collect::<Vec<_>>(), [4_096]);
+    assert!(namespace.get(&keys[0]).await.unwrap().is_some());
+    let children = namespace.list_child_namespaces(None, 100).await.unwrap().segments;
+    let expected = ["a".to_owned(), "%".repeat(255), "b".to_owned(), "x".repeat(200)];
+    assert_eq!(BTreeSet::from_iter(&children), BTreeSet::from_iter(&expected));
+    for child in children {
+        namespace.with_namespace(&child).unwrap();
+    }
+    let left = async |connection: &mut RedisConnection, keys: &[String]| {
+        let mut left = 0;
+        for key in keys {
+            left += usize::from(exists(connection, key.as_bytes()).await);
+        }
+        left
+    };
+    assert_eq!(namespace.delete_prefix("k").await.unwrap(), 1);
+    assert_eq!(left(&mut connection, &named).await, named.len() - 1);
+    // From the namespace, and from the root, where it counts as one more.
+    for clear in [&*namespace as &dyn Store, &store] {
+        fill(&mut connection).await;
+        clear.delete_all().await.unwrap();
+        assert_eq!(left(&mut connection, &named).await, 0);
+        assert_eq!(left(&mut connection, &foreign).await, foreign.len());
+    }
+    for key in &foreign {
         let _: () = run(&mut connection, &[b"DEL", key.as_bytes()]).await;
     }
 }
