@@ -11,6 +11,7 @@ use crate::{NamespacedStore, Result, StoreUrl};
 /// | `sled:PATH` | an embedded sled tree | `sled` |
 /// | `redis://[user:password@]host[:port][/db]` | Redis 6.2 or later | `redis` |
 /// | `rediss://…` | the same over TLS, certificates checked | `redis-tls` |
+/// | `redis+unix:///PATH` | the same over a Unix socket | `redis` |
 ///
 /// Paths are relative to the working folder, or absolute (`file:/srv/data`, `file:///srv/data`).
 /// In them `%` and two hexadecimal digits stand for a byte, so that `%3F` is a question mark, which
@@ -31,6 +32,7 @@ use crate::{NamespacedStore, Result, StoreUrl};
 /// | `connect` | redis | `lazy`: connects at the first call |
 /// | `connections` | redis | how many sockets are used |
 /// | `connect_timeout`, `response_timeout` | redis | time limits |
+/// | `db`, `user`, `pass` | redis+unix | the database, and the login |
 /// | `protocol` | redis | `resp2` or `resp3` |
 /// | `max_value_len` | redis | refuses larger values, in bytes |
 /// | `raw_keys` | redis | `true`: keys as they are, without namespaces and lists |

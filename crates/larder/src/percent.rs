@@ -28,9 +28,33 @@ pub(crate) fn decode_text(text: &str) -> Result<String> {
         .map_err(|_| Error::new(ErrorKind::InvalidConfig, "percent-encoded text is not UTF-8"))
 }
 
+/// Replaces everything but letters and digits, so that any reader of URLs gives back the text.
+#[cfg(feature = "redis")]
+pub(crate) fn encode(text: &str) -> String {
+    use std::fmt::Write;
+
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte));
+        } else {
+            // Writing to memory cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        assert_eq!(encode("a/b+ é%"), "a%2Fb%2B%20%C3%A9%25");
+        assert_eq!(decode_text(&encode("a/b+ é%")).unwrap(), "a/b+ é%");
+    }
 
     #[test]
     fn bytes_are_decoded_once() {

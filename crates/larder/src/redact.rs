@@ -4,19 +4,23 @@ const SHOWN: &[&str] = &[
     "connect",
     "connect_timeout",
     "connections",
+    "db",
     "durability",
     "max_value_len",
     "namespace",
     "protocol",
     "raw_keys",
     "response_timeout",
+    "user",
 ];
+/// A scheme whose password is an option, as a socket has no place for one.
+const SOCKET: &str = "redis+unix";
 
 /// A store URL with nothing secret in it, fit for logs and terminals.
 ///
 /// Whatever stands between `//` and the last `@` is taken for a user and a password, and only the
-/// user is shown; of options, those that are known. So a URL that is written wrongly, or not one of
-/// Larder's, tells as little.
+/// user is shown; of options, those that are known and not secret. So a URL that is written wrongly,
+/// or not one of Larder's, tells as little.
 ///
 /// ```
 /// assert_eq!(larder::redact("redis://anna:s3cret@host:6379/1"), "redis://anna:***@host:6379/1");
@@ -28,6 +32,15 @@ pub fn redact(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once(':') else { return url.to_owned() };
     if matches!(&*scheme.to_ascii_lowercase(), "memory" | "file" | "sled") {
         return url.to_owned();
+    }
+    if scheme.eq_ignore_ascii_case(SOCKET) {
+        let place = rest.split('?').next().unwrap_or_default();
+        // What comes before a path may be a password, in a place where none is taken.
+        return if place.starts_with("///") {
+            format!("{scheme}:{}", without_values(rest))
+        } else {
+            format!("{scheme}:***")
+        };
     }
     // The last `@`, not the authority's: a password that was not percent-encoded can hold `/` or `?`.
     let Some((before, place)) = rest.rsplit_once('@') else {
@@ -76,6 +89,18 @@ mod tests {
             assert!(!redacted.contains("hunter2") && redacted.contains("***@h"), "{redacted}");
         }
         assert_eq!(redact("redis://h?connect=lazy&x=y"), "redis://h?connect=lazy&x=***");
+    }
+
+    #[test]
+    fn the_password_of_a_socket_is_an_option() {
+        assert_eq!(
+            redact("redis+unix:///run/a@b.sock?db=2&user=u&pass=hun@ter2&connect=lazy"),
+            "redis+unix:///run/a@b.sock?db=2&user=u&pass=***&connect=lazy"
+        );
+        for url in ["redis+unix://u:hunter2@/run", "redis+unix://u:hunter2?x", "Redis+Unix:hunter2"]
+        {
+            assert!(!redact(url).contains("hunter2"), "{}", redact(url));
+        }
     }
 
     #[test]

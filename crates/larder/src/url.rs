@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::{Clock, Error, ErrorKind, Namespace, NamespacedStore, Result, redact};
 
 /// The schemes there are, compiled in or not.
-const SCHEMES: &str = "memory:, file:PATH, sled:PATH, redis://…, rediss://…";
+const SCHEMES: &str = "memory:, file:PATH, sled:PATH, redis://…, rediss://…, redis+unix://…";
 
 /// A store's address, read and checked, but not opened: see [`open`](crate::open()) for the forms.
 ///

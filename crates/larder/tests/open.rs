@@ -15,7 +15,8 @@ fn refused(url: &str) -> Error {
 fn unknown_schemes_are_refused_with_those_known() {
     for url in ["postgres://host/db", "larder-data", "", ":", "MONGO:x"] {
         let text = refused(url).to_string();
-        assert!(text.contains("memory:, file:PATH, sled:PATH, redis://…, rediss://…"), "{text}");
+        let known = "memory:, file:PATH, sled:PATH, redis://…, rediss://…, redis+unix://…";
+        assert!(text.contains(known), "{text}");
     }
     assert!(refused("postgres://host/db").to_string().contains("`postgres:`"));
 }
@@ -63,6 +64,11 @@ fn no_refusal_shows_a_password() {
         "rediss://user:hunter2@host/0?nothing",
         "redis:user:hunter2@host",
         "redis://hunter2@host?colour=red",
+        "redis+unix://user:hunter2@/run/redis.sock",
+        "redis+unix:hunter2",
+        "redis+unix:///run/redis.sock?pass=hunter2&db=many",
+        "redis+unix:///run/redis.sock?pass=hunter2&pass=hunter2",
+        "redis+unix:///run/redis.sock?pass=hunter2#x",
         "postgres://user:hunter2@host",
         "hunter2@host",
         "user:hunter2@host",
@@ -83,6 +89,25 @@ fn a_redis_url_is_shown_without_its_password() {
     assert_eq!(url.backend(), "redis");
     refused("redis://host/0#insecure");
     refused("redis://host/0?connect=sometimes");
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_socket_is_named_by_its_path_and_has_its_login_in_options() {
+    let url = "redis+unix:///run/redis.sock?db=2&user=u&pass=hunter2&max_value_len=9";
+    let shown = StoreUrl::parse(url).unwrap().to_string();
+    assert_eq!(shown, "redis+unix:///run/redis.sock?db=2&user=u&pass=***&max_value_len=9");
+    for bad in [
+        "redis+unix:",
+        "redis+unix:run/redis.sock",
+        "redis+unix://run/redis.sock",
+        "redis+unix:///run/redis.sock?db=-1",
+        "redis+unix:///run/redis.sock?ca=/x",
+        "redis://host?db=2",
+        "redis://host?pass=x",
+    ] {
+        refused(bad);
+    }
 }
 
 #[cfg(feature = "memory")]

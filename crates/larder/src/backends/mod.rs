@@ -50,9 +50,9 @@ impl Config {
             #[cfg(not(feature = "sled"))]
             "sled" => return Err(not_compiled_in(scheme, "sled")),
             #[cfg(feature = "redis")]
-            "redis" => Self::Redis(redis::RedisUrl::parse(scheme, rest, options)?),
+            "redis" | "redis+unix" => Self::Redis(redis::RedisUrl::parse(scheme, rest, options)?),
             #[cfg(not(feature = "redis"))]
-            "redis" => return Err(not_compiled_in(scheme, "redis")),
+            "redis" | "redis+unix" => return Err(not_compiled_in(scheme, "redis")),
             #[cfg(feature = "redis-tls")]
             "rediss" => Self::Redis(redis::RedisUrl::parse(scheme, rest, options)?),
             #[cfg(not(feature = "redis-tls"))]

@@ -7,9 +7,12 @@ use larder_redis::RedisStore;
 use super::invalid;
 use crate::options::Options;
 use crate::rooted::Rooted;
-use crate::{Durability, Namespace, NamespacedStore, Result};
+use crate::{Durability, Namespace, NamespacedStore, Result, percent};
 
-/// `redis://…` and `rediss://…`
+/// The scheme of a server behind a Unix socket.
+const SOCKET: &str = "redis+unix";
+
+/// `redis://…`, `rediss://…` and `redis+unix://…`
 ///
 /// It has no `Debug`, for it holds the password.
 #[derive(Clone)]
@@ -28,17 +31,12 @@ pub(crate) struct RedisUrl {
 
 impl RedisUrl {
     pub(crate) fn parse(scheme: &str, rest: &str, options: &mut Options) -> Result<Self> {
-        let Some(place) = rest.strip_prefix("//") else {
-            return Err(invalid("after `redis:` comes //host, as in redis://localhost:6379/0"));
-        };
-        if place.contains('#') {
-            return Err(invalid("a Redis URL has no fragment (in a password, write %23 for #)"));
-        }
-        let path = place.split_once('/').map_or("", |(_, path)| path);
-        if path.contains('@') {
-            return Err(invalid(
-                "an @ follows the host (in a password, write %2F for / and %3F for ?)",
-            ));
+        let mut query = Vec::new();
+        if scheme == SOCKET {
+            check_socket(rest)?;
+            query.extend(take_login(options)?);
+        } else {
+            check_host(rest)?;
         }
         let ca = options.take("ca")?.map(PathBuf::from);
         if ca.is_some() && scheme != "rediss" {
@@ -46,9 +44,10 @@ impl RedisUrl {
         }
         let protocol =
             options.take_one_of("protocol", &[("resp2", "resp2"), ("resp3", "resp3")])?;
-        let query = protocol.map_or_else(String::new, |protocol| format!("?protocol={protocol}"));
+        query.extend(protocol.map(|protocol| format!("protocol={protocol}")));
+        let mark = if query.is_empty() { "" } else { "?" };
         Ok(Self {
-            url: format!("{scheme}:{rest}{query}"),
+            url: format!("{scheme}:{rest}{mark}{}", query.join("&")),
             durability: options.take_durability()?,
             lazy: options
                 .take_one_of("connect", &[("lazy", true), ("eager", false)])?
@@ -94,4 +93,46 @@ impl RedisUrl {
         let store = Arc::new(builder.build().await?);
         Rooted::open(store, &Namespace::from_segments(segments)?)
     }
+}
+
+/// Refuses what is no host with a database behind it.
+fn check_host(rest: &str) -> Result<()> {
+    let Some(place) = rest.strip_prefix("//") else {
+        return Err(invalid("after `redis:` comes //host, as in redis://localhost:6379/0"));
+    };
+    check_fragment(place)?;
+    let path = place.split_once('/').map_or("", |(_, path)| path);
+    if path.contains('@') {
+        return Err(invalid(
+            "an @ follows the host (in a password, write %2F for / and %3F for ?)",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses what is no absolute path.
+fn check_socket(rest: &str) -> Result<()> {
+    if !rest.starts_with("///") {
+        let text = "after `redis+unix:` comes // and the socket's absolute path, as in \
+                    redis+unix:///run/redis.sock; its login is `db`, `user` and `pass`";
+        return Err(invalid(text));
+    }
+    check_fragment(rest)
+}
+
+fn check_fragment(place: &str) -> Result<()> {
+    if place.contains('#') {
+        return Err(invalid("a Redis URL has no fragment (in a password, write %23 for #)"));
+    }
+    Ok(())
+}
+
+/// What a URL of a socket says of database, user and password, as the driver reads it.
+fn take_login(options: &mut Options) -> Result<Vec<String>> {
+    let mut login = Vec::new();
+    login.extend(options.take_number::<u32>("db")?.map(|db| format!("db={db}")));
+    for name in ["user", "pass"] {
+        login.extend(options.take(name)?.map(|it| format!("{name}={}", percent::encode(&it))));
+    }
+    Ok(login)
 }
