@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::time::Duration;
@@ -232,9 +233,10 @@ impl RedisStoreBuilder {
                 if !self.tls.is_empty() {
                     return Err(invalid("certificates are for a store made from a URL"));
                 }
-                let db = redis::aio::ConnectionLike::get_db(&connection);
+                // The connection does not tell where it leads.
+                let identity = format!("borrowed/{:x}", RandomState::new().build_hasher().finish());
                 let borrowed = Borrowed::new(connection, self.response_timeout);
-                return Ok((Driver::Borrowed(borrowed), format!("borrowed/{db}")));
+                return Ok((Driver::Borrowed(borrowed), identity));
             }
         };
         if !(1..=MAX_CONNECTIONS).contains(&self.connections) {

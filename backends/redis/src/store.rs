@@ -51,6 +51,9 @@ impl RedisStore {
     }
 
     /// Begins a store over the application's connection, which is never closed by the store.
+    ///
+    /// A cursor of its listings is good for this store and its clones alone: what else the connection
+    /// is lent to may be another server.
     pub fn builder_with_connection(connection: impl Into<RedisConnection>) -> RedisStoreBuilder {
         RedisStoreBuilder::from_connection(connection.into())
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Root, Server, run};
 use larder_core::{Cursor, ErrorKind, NamespacedStore, SetItem, Store, StoreExt};
-use larder_redis::RedisStore;
+use larder_redis::{RedisStore, redis};
 
 /// Fills a store with the keys `k0`, `k1`, ….
 async fn fill(store: &dyn Store, count: usize) -> BTreeSet<String> {
@@ -176,6 +176,23 @@ async fn a_cursor_of_another_listing_is_refused() {
     for error in refused {
         assert_eq!(error.kind(), ErrorKind::InvalidCursor, "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_server_is_refused_over_borrowed_connections() {
+    let (one, other) = (Server::start(&[]).await, Server::start(&[]).await);
+    let lent = async |server: &Server| {
+        let client = redis::Client::open(server.url()).unwrap();
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        let store = RedisStore::builder_with_connection(connection).build().await.unwrap();
+        fill(&store, 300).await;
+        store
+    };
+    let (one, other) = (lent(&one).await, lent(&other).await);
+    let cursor = one.list_page("", None, 10).await.unwrap().next.unwrap();
+    one.clone().list_page("", Some(&cursor), 10).await.unwrap();
+    let error = other.list_page("", Some(&cursor), 10).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidCursor, "{error}");
 }
 
 async fn fill_children(store: &RedisStore) -> Cursor {
