@@ -83,6 +83,35 @@ fn has_reached(at: u64, to: u64) -> bool {
     at == 0 || (to != 0 && at.reverse_bits() >= to.reverse_bits())
 }
 
+/// Notices a server that leads a walk in circles (`X2`).
+///
+/// Each SCAN gives a cursor that comes after the one that it was sent, in the order of
+/// [`has_reached`], whatever size the tables have by then: so no cursor comes twice. A circle of any
+/// length is met by comparing with one cursor alone, which is replaced after 1, 2, 4, … steps.
+struct Course {
+    mark: u64,
+    steps: u64,
+    stretch: u64,
+}
+
+impl Course {
+    fn from(cursor: u64) -> Self {
+        Self { mark: cursor, steps: 0, stretch: 1 }
+    }
+
+    /// Goes on to a cursor.
+    fn pass(&mut self, cursor: u64) -> Result<()> {
+        if cursor == self.mark {
+            return Err(unexpected());
+        }
+        self.steps += 1;
+        if self.steps == self.stretch {
+            *self = Self { mark: cursor, steps: 0, stretch: self.stretch * 2 };
+        }
+        Ok(())
+    }
+}
+
 impl RedisStore {
     pub(crate) async fn page_of_keys(
         &self,
@@ -139,6 +168,7 @@ impl RedisStore {
         'walk: loop {
             let server = lease.server().await?;
             let mut cursor = 0;
+            let mut course = Course::from(cursor);
             loop {
                 let at = u64::to_string(&cursor);
                 let args: [&str; 8] =
@@ -154,6 +184,7 @@ impl RedisStore {
                 if cursor == 0 {
                     break;
                 }
+                course.pass(cursor)?;
             }
             // A borrowed connection may have gone to another server on the way.
             if lease.server().await? == server {
@@ -245,6 +276,7 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
         let mut names = BTreeSet::new();
         // A little less than there is room for, so that a stretch seldom has to be walked twice.
         let mut count = (limit - limit / 8).min(COUNT);
+        let mut course = Course::from(from);
         for _ in 0..SCANS {
             let (found, to) = match &rest {
                 None => self.scan(lease, from, count).await?,
@@ -271,6 +303,7 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
             if from == 0 {
                 return Ok((names, None));
             }
+            course.pass(from)?;
             if names.len() * 2 >= limit {
                 break;
             }
@@ -288,6 +321,7 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
     ) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let mut at = from;
+        let mut course = Course::from(from);
         loop {
             let (mut found, next) = self.scan(lease, at, count).await?;
             found.retain(|name| *name > rest.last);
@@ -295,6 +329,7 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
             if has_reached(next, rest.to) {
                 return Ok(names);
             }
+            course.pass(next)?;
             at = next;
         }
     }
@@ -371,6 +406,18 @@ mod tests {
             assert!(has_reached(pair[1], pair[0]) && !has_reached(pair[0], pair[1]));
         }
         assert!(has_reached(2, 2) && has_reached(0, 5) && !has_reached(5, 0) && has_reached(0, 0));
+    }
+
+    #[test]
+    fn a_circle_is_noticed_wherever_it_begins_and_a_straight_course_is_none() {
+        let mut course = Course::from(0);
+        assert!((1..10_000).all(|cursor| course.pass(cursor).is_ok()));
+        for (lead, round) in [(0, 1), (0, 2), (1, 1), (5, 3), (100, 7), (3, 1000)] {
+            let mut course = Course::from(u64::MAX);
+            let cursors = (1..=lead).chain((lead + 1..=lead + round).cycle());
+            let steps = cursors.take_while(|cursor| course.pass(*cursor).is_ok()).count();
+            assert!(steps < 5_000, "{lead} {round}");
+        }
     }
 
     #[test]

@@ -409,34 +409,71 @@ async fn an_old_server_is_named() {
     assert!(error.message().contains("6.0.16") && error.message().contains("6.2"), "{error}");
 }
 
-/// Greets as Redis does, and answers the first command after that with `answer`.
+/// Greets as Redis does, and answers every command after that with `answer`.
 async fn greets_then(version: &'static str, answer: &'static [u8]) -> u16 {
-    fake(move |mut stream: TcpStream| async move {
-        let mut said = Vec::new();
-        let mut chunk = [0; 4096];
-        let mut greeted = false;
-        while let Ok(read @ 1..) = stream.read(&mut chunk).await {
-            said.extend_from_slice(&chunk[..read]);
-            let count = |word: &[u8]| said.windows(word.len()).filter(|it| *it == word).count();
-            let reply: Vec<u8> = if greeted {
-                answer.to_vec()
-            } else if count(b"$4\r\nINFO\r\n") > 0 {
-                greeted = true;
-                let said = format!("redis_version:{version}");
-                format!("${}\r\n{said}\r\n", said.len()).into_bytes()
-            } else {
-                b"+OK\r\n".repeat(count(b"SETINFO"))
-            };
-            if greeted || !reply.is_empty() {
-                said.clear();
-            }
-            let written = stream.write_all(&reply).await;
-            if written.is_err() || reply == b"bye" {
-                return;
+    greets_then_all(version, move |_| answer).await
+}
+
+/// Greets as Redis does, and answers each command after that by its number.
+async fn greets_then_all(
+    version: &'static str,
+    answer: impl Fn(usize) -> &'static [u8] + Clone + Send + Sync + 'static,
+) -> u16 {
+    fake(move |mut stream: TcpStream| {
+        let answer = answer.clone();
+        async move {
+            let mut said = Vec::new();
+            let mut chunk = [0; 4096];
+            let mut answers: Option<usize> = None;
+            while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+                said.extend_from_slice(&chunk[..read]);
+                let count = |word: &[u8]| said.windows(word.len()).filter(|it| *it == word).count();
+                let reply: Vec<u8> = if let Some(answers) = &mut answers {
+                    *answers += 1;
+                    answer(*answers - 1).to_vec()
+                } else if count(b"$4\r\nINFO\r\n") > 0 {
+                    answers = Some(0);
+                    let said = format!("redis_version:{version}");
+                    format!("${}\r\n{said}\r\n", said.len()).into_bytes()
+                } else {
+                    b"+OK\r\n".repeat(count(b"SETINFO"))
+                };
+                if answers.is_some() || !reply.is_empty() {
+                    said.clear();
+                }
+                let written = stream.write_all(&reply).await;
+                if written.is_err() || reply == b"bye" {
+                    return;
+                }
             }
         }
     })
     .await
+}
+
+#[tokio::test]
+async fn a_server_that_leads_in_circles_is_left() {
+    const STUCK: &[u8] = b"*2\r\n$1\r\n5\r\n:0\r\n";
+    const ROUND: [&[u8]; 2] = [STUCK, b"*2\r\n$1\r\n7\r\n:0\r\n"];
+    const FIRST: &[u8] = b"*2\r\n$1\r\n5\r\n*2\r\n$8\r\nlarder:a\r\n$8\r\nlarder:b\r\n";
+    const THEN: &[u8] = b"*2\r\n$1\r\n4\r\n*0\r\n";
+    let open = |port| RedisStore::builder(on(port)).build();
+    for port in [
+        greets_then("7.0.15", STUCK).await,
+        greets_then_all("7.0.15", |number| ROUND[number % 2]).await,
+    ] {
+        let store = open(port).await.unwrap();
+        assert_eq!(ends(store.delete_all()).await.unwrap_err().kind(), ErrorKind::Internal);
+        let error = ends(store.delete_prefix("k")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
+    }
+    // A stretch that does not fit on a page, and is never again walked to its end.
+    let port = greets_then_all("7.0.15", |number| if number == 0 { FIRST } else { THEN }).await;
+    let store = open(port).await.unwrap();
+    let page = store.list_page("", None, 1).await.unwrap();
+    assert_eq!(page.keys, ["a"]);
+    let error = ends(store.list_page("", page.next.as_ref(), 1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
 }
 
 #[tokio::test]
