@@ -42,17 +42,17 @@ impl RedisStore {
             mget.arg(self.physical(key));
         }
         let Value::Array(values) = lease.run(&mget, Effect::Read).await? else {
-            return Err(unexpected());
+            return Err(unexpected(Effect::Read));
         };
         if values.len() != keys.len() {
-            return Err(unexpected());
+            return Err(unexpected(Effect::Read));
         }
         // MGET answers nil for a key that holds no string, which is no miss (`R4`): GET tells.
         let unsure: Vec<usize> = (0..keys.len()).filter(|&at| values[at] == Value::Nil).collect();
         let mut outcomes: Vec<Result<Option<Bytes>>> = values
             .into_iter()
             .zip(keys)
-            .map(|(value, key)| bytes(value).map_err(self.key_error("get_many", key)))
+            .map(|(value, key)| bytes(value, Effect::Read).map_err(self.key_error("get_many", key)))
             .collect();
         if !unsure.is_empty() {
             let mut gets = Pipeline::with_capacity(unsure.len());
@@ -61,7 +61,8 @@ impl RedisStore {
             }
             let values = lease.run_all(&gets, Effect::Read).await?;
             for (at, value) in unsure.into_iter().zip(values) {
-                outcomes[at] = bytes(value).map_err(self.key_error("get_many", keys[at]));
+                outcomes[at] =
+                    bytes(value, Effect::Read).map_err(self.key_error("get_many", keys[at]));
             }
         }
         Ok(outcomes)
@@ -90,7 +91,7 @@ impl RedisStore {
         let mut batch = Batch::new(self, "delete_many");
         for key in keys {
             let command = command("UNLINK", self.physical(key), 0, 0);
-            batch.add(key, 0, Ok((command, Meaning::Set))).await;
+            batch.add(key, 0, Ok((command, Meaning::Counted))).await;
         }
         let outcomes = batch.finish().await;
         outcomes.into_iter().map(|outcome| Ok(outcome?.is_applied())).collect()
@@ -184,8 +185,10 @@ impl<'a> Batch<'a> {
     fn take(&mut self, replies: Vec<Value>, waiting: Vec<(&str, Result<Meaning>)>) {
         let mut replies = replies.into_iter();
         for (key, meaning) in waiting {
-            let outcome = meaning
-                .and_then(|meaning| meaning.outcome(&replies.next().ok_or_else(unexpected)?));
+            let outcome = meaning.and_then(|meaning| {
+                let reply = replies.next().ok_or_else(|| unexpected(Effect::Write))?;
+                meaning.outcome(&reply)
+            });
             let named = self.store.key_error(self.operation, key);
             self.outcomes.push(outcome.map_err(named));
         }

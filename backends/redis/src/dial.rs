@@ -195,7 +195,7 @@ async fn select(connection: &mut RedisConnection, db: i64) -> Result<()> {
     match connection.select(db).await.map_err(|error| lost(error, Effect::Read))? {
         Value::Okay => Ok(()),
         Value::ServerError(error) => Err(refused(&error, "the server has no such database")),
-        _ => Err(unexpected()),
+        _ => Err(unexpected(Effect::Read)),
     }
 }
 
@@ -230,7 +230,7 @@ pub(crate) async fn inspect(connection: &mut RedisConnection) -> Result<Server> 
             }
         }
         Value::ServerError(error) => return Err(answered(&error)),
-        _ => return Err(unexpected()),
+        _ => return Err(unexpected(Effect::Read)),
     };
     properties.check()
 }

@@ -248,7 +248,7 @@ impl<'a> Lease<'a> {
                 watch.settle(timeout(*limit, connection.send_all(pipeline)).await.ok())
             }
         }?;
-        if values.len() == pipeline.len() { Ok(values) } else { Err(unexpected()) }
+        if values.len() == pipeline.len() { Ok(values) } else { Err(unexpected(effect)) }
     }
 
     /// Which run of which server answers; looked up anew for a connection that may reconnect.
@@ -281,31 +281,30 @@ fn late() -> Error {
 }
 
 /// The number that a command answers.
-pub(crate) fn number(value: &Value) -> Result<i64> {
+pub(crate) fn number(value: &Value, effect: Effect) -> Result<i64> {
     match value {
         Value::Int(number) => Ok(*number),
-        _ => Err(unexpected()),
+        _ => Err(unexpected(effect)),
+    }
+}
+
+/// What a command answers that tells of one key whether it was there, or a script in its place.
+pub(crate) fn truth(value: &Value, effect: Effect) -> Result<bool> {
+    match value {
+        Value::Int(1) => Ok(true),
+        Value::Int(0) => Ok(false),
+        Value::ServerError(error) => Err(answered(error)),
+        _ => Err(unexpected(effect)),
     }
 }
 
 /// The value that a command answers, if there is one; made without copying.
-pub(crate) fn bytes(value: Value) -> Result<Option<Bytes>> {
+pub(crate) fn bytes(value: Value, effect: Effect) -> Result<Option<Bytes>> {
     match value {
         Value::Nil => Ok(None),
         Value::BulkString(bytes) => Ok(Some(bytes.into())),
         Value::ServerError(error) => Err(answered(&error)),
-        _ => Err(unexpected()),
-    }
-}
-
-/// Whether a SET, or a script in its place, applied.
-pub(crate) fn applied(value: &Value) -> Result<bool> {
-    match value {
-        Value::Okay => Ok(true),
-        Value::Nil => Ok(false),
-        Value::Int(number) => Ok(*number != 0),
-        Value::ServerError(error) => Err(answered(error)),
-        _ => Err(unexpected()),
+        _ => Err(unexpected(effect)),
     }
 }
 

@@ -163,9 +163,14 @@ pub(crate) fn refused(error: &ServerError, text: &'static str) -> Error {
     said
 }
 
-/// The error for an answer of a shape that the command does not have.
-pub(crate) fn unexpected() -> Error {
-    Error::new(ErrorKind::Internal, "the server's answer does not fit the command")
+/// The error for an answer of a shape that the command does not have, which tells nothing of what a
+/// write did.
+pub(crate) fn unexpected(effect: Effect) -> Error {
+    let kind = match effect {
+        Effect::Read => ErrorKind::Internal,
+        Effect::Write => ErrorKind::Unknown,
+    };
+    Error::new(kind, "the server's answer does not fit the command")
 }
 
 fn has_word(text: &str, word: &str) -> bool {

@@ -102,7 +102,7 @@ impl Course {
     /// Goes on to a cursor.
     fn pass(&mut self, cursor: u64) -> Result<()> {
         if cursor == self.mark {
-            return Err(unexpected());
+            return Err(unexpected(Effect::Read));
         }
         self.steps += 1;
         if self.steps == self.stretch {
@@ -162,7 +162,7 @@ impl RedisStore {
     async fn clear(&self, prefix: &str, kind: &str) -> Result<u64> {
         let (pattern, count) = (pattern(prefix), CLEAR_COUNT.to_string());
         let [longest, depth, bytes] = self.room()?.map(|most| most.to_string());
-        let mut removed = 0;
+        let mut removed: u64 = 0;
         // One connection for all steps: cursors mean nothing to a server that was restarted.
         let mut lease = self.driver().lease().await?;
         'walk: loop {
@@ -175,12 +175,9 @@ impl RedisStore {
                     [&at, &pattern, &count, prefix, kind, &longest, &depth, &bytes];
                 let args = args.map(str::as_bytes);
                 let reply = lease.script(&CLEAR, None, &args, Effect::Write).await?;
-                let Value::Array(parts) = reply else { return Err(unexpected()) };
-                let Ok([next, gone]) = <[Value; 2]>::try_from(parts) else {
-                    return Err(unexpected());
-                };
-                removed += number(&gone)?.unsigned_abs();
-                cursor = scan_cursor(&next)?;
+                let (next, gone) = step(reply)?;
+                removed = removed.saturating_add(gone);
+                cursor = next;
                 if cursor == 0 {
                     break;
                 }
@@ -344,20 +341,20 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
         let mut scan = redis::cmd("SCAN");
         scan.arg(from).arg("MATCH").arg(pattern(&self.below)).arg("COUNT").arg(count);
         let Value::Array(parts) = lease.run(&scan, Effect::Read).await? else {
-            return Err(unexpected());
+            return Err(unexpected(Effect::Read));
         };
         let Ok([next, Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
-            return Err(unexpected());
+            return Err(unexpected(Effect::Read));
         };
         let mut names = Vec::with_capacity(keys.len());
         for key in keys {
-            let Value::BulkString(key) = key else { return Err(unexpected()) };
+            let Value::BulkString(key) = key else { return Err(unexpected(Effect::Read)) };
             // The pattern is not trusted to match literally (`K3`).
             if key.starts_with(self.below.as_bytes()) {
                 names.extend((self.name)(&key));
             }
         }
-        Ok((names, scan_cursor(&next)?))
+        Ok((names, scan_cursor(&next, Effect::Read)?))
     }
 }
 
@@ -365,13 +362,22 @@ fn invalid() -> Error {
     Error::new(ErrorKind::InvalidCursor, "it holds no position")
 }
 
-fn scan_cursor(value: &Value) -> Result<u64> {
+/// What a step of clearing answers: the next cursor, and how many keys it removed.
+fn step(reply: Value) -> Result<(u64, u64)> {
+    let unexpected = || unexpected(Effect::Write);
+    let Value::Array(parts) = reply else { return Err(unexpected()) };
+    let Ok([next, gone]) = <[Value; 2]>::try_from(parts) else { return Err(unexpected()) };
+    let gone = number(&gone, Effect::Write)?;
+    Ok((scan_cursor(&next, Effect::Write)?, u64::try_from(gone).map_err(|_| unexpected())?))
+}
+
+fn scan_cursor(value: &Value, effect: Effect) -> Result<u64> {
     let text = match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| unexpected())?,
-        Value::SimpleString(text) => text,
-        _ => return Err(unexpected()),
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text.as_str()),
+        _ => None,
     };
-    text.parse().map_err(|_| unexpected())
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| unexpected(effect))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use larder_core::{
 };
 use redis::Value;
 
-use crate::driver::{bytes, life, number};
+use crate::driver::{bytes, life, number, truth};
 use crate::error::{Effect, unexpected};
 use crate::expiry::{Life, millis};
 use crate::keys::{PhysicalKey, command};
@@ -17,7 +17,7 @@ use crate::write::{Meaning, Write};
 impl RedisStore {
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>> {
         let command = command("GET", self.physical(key), 0, 0);
-        bytes(self.driver().run(&command, Effect::Read).await?)
+        bytes(self.driver().run(&command, Effect::Read).await?, Effect::Read)
     }
 
     /// The value and its remaining life, of one moment, renewed if that is asked for.
@@ -27,19 +27,21 @@ impl RedisStore {
         renew_for: Option<Duration>,
     ) -> Result<Option<(Bytes, ExpiresIn)>> {
         let (driver, key) = (self.driver(), Some(self.physical(key)));
-        let reply = if let Some(duration) = renew_for {
+        let (reply, effect) = if let Some(duration) = renew_for {
             let (duration, most) = (millis(duration).to_string(), MAX_MILLIS.to_string());
             let args = [duration.as_bytes(), most.as_bytes()];
-            driver.script(&GET_AND_RENEW, key, &args, Effect::Write).await?
+            let reply = driver.script(&GET_AND_RENEW, key, &args, Effect::Write).await?;
+            (reply, Effect::Write)
         } else {
-            driver.script(&GET_WITH_EXPIRY, key, &[], Effect::Read).await?
+            (driver.script(&GET_WITH_EXPIRY, key, &[], Effect::Read).await?, Effect::Read)
         };
+        let unexpected = || unexpected(effect);
         match reply {
             Value::Nil => Ok(None),
             Value::Array(parts) => match <[Value; 2]>::try_from(parts) {
                 Ok([value, left]) => {
-                    let value = bytes(value)?.ok_or_else(unexpected)?;
-                    Ok(Some((value, life(number(&left)?))))
+                    let value = bytes(value, effect)?.ok_or_else(unexpected)?;
+                    Ok(Some((value, life(number(&left, effect)?))))
                 }
                 Err(_) => Err(unexpected()),
             },
@@ -69,7 +71,7 @@ impl RedisStore {
                 (self.driver().run(command, Effect::Write).await?, *meaning)
             }
             Write::Script(script, key, args) => {
-                (Box::pin(self.script_write(script, *key, args)).await?, Meaning::Set)
+                (Box::pin(self.script_write(script, *key, args)).await?, Meaning::Counted)
             }
         };
         meaning.outcome(&reply)
@@ -89,14 +91,17 @@ impl RedisStore {
             }
             _ => return Err(Error::unsupported("conditions")),
         };
-        Ok(number(&reply)? > 0)
+        truth(&reply, Effect::Write)
     }
 
     pub(crate) async fn renew(&self, key: &str, expiry: Expiry) -> Result<bool> {
         let physical = self.physical(key);
         let driver = self.driver();
         let reply = match Life::of(expiry)? {
-            Life::Keep => driver.run(&command("EXISTS", physical, 0, 0), Effect::Read).await?,
+            Life::Keep => {
+                let reply = driver.run(&command("EXISTS", physical, 0, 0), Effect::Read).await?;
+                return truth(&reply, Effect::Read);
+            }
             Life::Gone => driver.run(&command("UNLINK", physical, 0, 0), Effect::Write).await?,
             Life::For(millis) => {
                 let mut command = command("PEXPIRE", physical, 1, 8);
@@ -115,6 +120,6 @@ impl RedisStore {
                 driver.script(&UPDATE_EXPIRY, Some(physical), &args, Effect::Write).await?
             }
         };
-        Ok(number(&reply)? > 0)
+        truth(&reply, Effect::Write)
     }
 }

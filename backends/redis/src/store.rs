@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use crate::apart::{LARGE, begin_apart};
 use crate::config::RedisStoreBuilder;
 use crate::connection::RedisConnection;
-use crate::driver::{Driver, life, number};
+use crate::driver::{Driver, life, number, truth};
 use crate::error::Effect;
 use crate::keys::{PhysicalKey, command};
 use crate::write::version_len;
@@ -208,15 +208,15 @@ impl Store for RedisStore {
         let _call = self.0.context.begin("exists", key)?;
         let command = command("EXISTS", self.physical(key), 0, 0);
         let reply = self.driver().run(&command, Effect::Read).await;
-        let there = reply.and_then(|reply| number(&reply));
-        Ok(there.map_err(self.key_error("exists", key))? > 0)
+        let there = reply.and_then(|reply| truth(&reply, Effect::Read));
+        there.map_err(self.key_error("exists", key))
     }
 
     async fn expires_in(&self, key: &str) -> Result<ExpiresIn> {
         let _call = self.0.context.begin("expires_in", key)?;
         let command = command("PTTL", self.physical(key), 0, 0);
         let reply = self.driver().run(&command, Effect::Read).await;
-        let left = reply.and_then(|reply| number(&reply));
+        let left = reply.and_then(|reply| number(&reply, Effect::Read));
         Ok(life(left.map_err(self.key_error("expires_in", key))?))
     }
 

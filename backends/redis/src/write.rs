@@ -1,7 +1,8 @@
 use larder_core::{Bytes, Condition, Error, Result, SetOptions, SetOutcome};
 use redis::{Cmd, Value};
 
-use crate::driver::applied;
+use crate::driver::truth;
+use crate::error::{Effect, answered, unexpected};
 use crate::expiry::Life;
 use crate::keys::{PhysicalKey, command};
 use crate::scripts::{MAX_MILLIS, SET, Script};
@@ -20,14 +21,19 @@ pub(crate) enum Write<'a> {
     Script(&'static Script, PhysicalKey<'a>, Vec<Bytes>),
 }
 
-/// How the answer of a command in a SET's place is read.
+/// How the answer of a SET, or of what stands in its place, is read. Any other answer leaves it open
+/// what was done.
 #[derive(Clone, Copy)]
 pub(crate) enum Meaning {
-    /// As that of a SET, or of an UNLINK for a key that has to be there.
+    /// That of a SET without a condition.
     Set,
-    /// It applied, whatever the answer.
+    /// That of a SET with a condition, where nil tells that it was not met.
+    SetIf,
+    /// It applied if it counted the key.
+    Counted,
+    /// It applied, whether or not it counted the key.
     Always,
-    /// It applied if the key was not there.
+    /// It applied if it did not count the key.
     IfAbsent,
 }
 
@@ -49,7 +55,7 @@ impl<'a> Write<'a> {
                 return Ok(Self::Command(command("EXISTS", key, 0, 0), Meaning::IfAbsent));
             }
             (Life::Gone, _) => {
-                let meaning = if word.is_empty() { Meaning::Always } else { Meaning::Set };
+                let meaning = if word.is_empty() { Meaning::Always } else { Meaning::Counted };
                 return Ok(Self::Command(command("UNLINK", key, 0, 0), meaning));
             }
             (Life::Far(_), _) => return Ok(Self::scripted(key, word, Bytes::new(), value, life)),
@@ -68,10 +74,11 @@ impl<'a> Write<'a> {
             }
             Life::Never | Life::Far(_) | Life::Gone => {}
         }
-        if !word.is_empty() {
-            set.arg(word);
+        if word.is_empty() {
+            return Ok(Self::Command(set, Meaning::Set));
         }
-        Ok(Self::Command(set, Meaning::Set))
+        set.arg(word);
+        Ok(Self::Command(set, Meaning::SetIf))
     }
 
     fn scripted(
@@ -105,7 +112,7 @@ impl<'a> Write<'a> {
             Self::Command(command, meaning) => (command, meaning),
             Self::Script(script, key, args) => {
                 let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
-                (script.by_text(Some(key), &args), Meaning::Set)
+                (script.by_text(Some(key), &args), Meaning::Counted)
             }
         }
     }
@@ -113,11 +120,48 @@ impl<'a> Write<'a> {
 
 impl Meaning {
     pub(crate) fn outcome(self, reply: &Value) -> Result<SetOutcome> {
-        let done = applied(reply)?;
-        Ok(SetOutcome::from_applied(match self {
-            Self::Set => done,
-            Self::Always => true,
-            Self::IfAbsent => !done,
+        let counted = || truth(reply, Effect::Write);
+        Ok(SetOutcome::from_applied(match (self, reply) {
+            (Self::Set | Self::SetIf, Value::Okay) => true,
+            (Self::SetIf, Value::Nil) => false,
+            (Self::Set | Self::SetIf, Value::ServerError(error)) => return Err(answered(error)),
+            (Self::Set | Self::SetIf, _) => return Err(unexpected(Effect::Write)),
+            (Self::Counted, _) => counted()?,
+            (Self::Always, _) => counted().map(|_| true)?,
+            (Self::IfAbsent, _) => !counted()?,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_core::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn only_the_answers_that_a_command_has_are_an_outcome() {
+        use Meaning::{Always, Counted, IfAbsent, Set, SetIf};
+        let answers = [Value::Okay, Value::Nil, Value::Int(1), Value::Int(0)];
+        let cases = [
+            (Set, [Some(true), None, None, None]),
+            (SetIf, [Some(true), Some(false), None, None]),
+            (Counted, [None, None, Some(true), Some(false)]),
+            (Always, [None, None, Some(true), Some(true)]),
+            (IfAbsent, [None, None, Some(false), Some(true)]),
+        ];
+        for (meaning, outcomes) in cases {
+            for (answer, expected) in answers.iter().zip(outcomes) {
+                let outcome = meaning.outcome(answer);
+                if let Some(applied) = expected {
+                    assert_eq!(outcome.unwrap().is_applied(), applied, "{answer:?}");
+                } else {
+                    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unknown, "{answer:?}");
+                }
+            }
+            for answer in [Value::Int(-1), Value::Int(2), Value::BulkString(b"OK".to_vec())] {
+                assert_eq!(meaning.outcome(&answer).unwrap_err().kind(), ErrorKind::Unknown);
+            }
+        }
     }
 }

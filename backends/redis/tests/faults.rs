@@ -452,6 +452,40 @@ async fn greets_then_all(
 }
 
 #[tokio::test]
+async fn a_write_with_an_answer_that_none_has_is_unknown() {
+    for answer in [&b":-1\r\n"[..], b":2\r\n", b"$1\r\nx\r\n", b"*1\r\n:1\r\n", b"$-1\r\n"] {
+        let store =
+            RedisStore::builder(on(greets_then("7.0.15", answer).await)).build().await.unwrap();
+        let matching = Version::new("v");
+        let errors = [
+            ends(store.set("k", "v")).await.unwrap_err(),
+            ends(store.set("k", "v").if_matches(matching.clone())).await.unwrap_err(),
+            ends(store.set("k", "v").ttl(Duration::ZERO)).await.unwrap_err(),
+            ends(store.set_many(vec![SetItem::new("k", "v")]))
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap_err(),
+            ends(store.delete("k")).await.unwrap_err(),
+            ends(store.delete("k").if_matches(matching)).await.unwrap_err(),
+            ends(store.update_expiry("k", Expiry::Never)).await.unwrap_err(),
+            ends(store.update_expiry("k", PATIENCE.into())).await.unwrap_err(),
+            ends(store.delete_prefix("k")).await.unwrap_err(),
+            ends(store.delete_all()).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Unknown, "{error}");
+        }
+        // What reads only did nothing.
+        for read in
+            [ends(store.exists("k")).await, ends(store.update_expiry("k", Expiry::Keep)).await]
+        {
+            assert_eq!(read.unwrap_err().kind(), ErrorKind::Internal);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_leads_in_circles_is_left() {
     const STUCK: &[u8] = b"*2\r\n$1\r\n5\r\n:0\r\n";
     const ROUND: [&[u8]; 2] = [STUCK, b"*2\r\n$1\r\n7\r\n:0\r\n"];
