@@ -8,7 +8,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::timeout;
 
 use crate::connection::RedisConnection;
-use crate::dial::{Server, inspect};
+use crate::dial::{Server, inspect, need_runtime};
 use crate::error::{Effect, answered, unexpected};
 use crate::given_up::GivenUp;
 use crate::keys::PhysicalKey;
@@ -43,6 +43,7 @@ impl Borrowed {
     }
 
     fn lease(&self) -> Result<Lease<'_>> {
+        need_runtime()?;
         let server = *self.server.read().unwrap_or_else(PoisonError::into_inner);
         let connection = self.get()?;
         let (limit, given_up) = (self.response_timeout, &self.given_up);
@@ -140,6 +141,7 @@ impl Driver {
         match self {
             Self::Owned(pool) => pool.connect().await,
             Self::Borrowed(borrowed) => {
+                need_runtime()?;
                 let mut connection = borrowed.get()?;
                 let looked = timeout(borrowed.response_timeout, inspect(&mut connection)).await;
                 let server = looked.unwrap_or_else(|_| Err(late()))?;

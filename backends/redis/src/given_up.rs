@@ -6,6 +6,7 @@ use larder_core::{Error, ErrorKind, Result};
 use redis::RedisResult;
 
 use crate::connection::RedisConnection;
+use crate::dial::need_runtime;
 use crate::error::{Effect, lost};
 
 /// Whether the answer to a write on a connection was not waited for, because its caller left or its
@@ -34,6 +35,7 @@ impl GivenUp {
             return Ok(());
         }
         let mut watch = self.watch(Effect::Write);
+        need_runtime()?;
         match tokio::time::timeout(limit, connection.send(&redis::cmd("PING"))).await {
             Ok(Err(error)) if error.is_timeout() => Err(outstanding()),
             Err(_) => Err(outstanding()),

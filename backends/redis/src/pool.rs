@@ -6,7 +6,7 @@ use larder_core::{Error, Result};
 use tokio::sync::Mutex;
 
 use crate::connection::RedisConnection;
-use crate::dial::{Dialer, Live};
+use crate::dial::{Dialer, Live, need_runtime};
 use crate::per_thread::PerThread;
 
 /// How many lines each thread's part of a slot keeps.
@@ -105,13 +105,7 @@ impl Pool {
         let mut outcome = Ok(());
         for slot in &self.slots {
             let _dialing = slot.dialing.lock().await;
-            let drained = slot.drain(self.dialer.response_timeout).await;
-            if drained.is_ok()
-                && let Some(live) = slot.replace(None)
-            {
-                live.end().await;
-            }
-            outcome = outcome.and(drained);
+            outcome = outcome.and(slot.close(self.dialer.response_timeout).await);
         }
         outcome
     }
@@ -192,6 +186,18 @@ impl Slot {
             lines.retain(|line| !line.live.is_over());
         }
         old
+    }
+
+    /// Waits for writes that were given up, and ends the connection.
+    async fn close(&self, timeout: Duration) -> Result<()> {
+        self.drain(timeout).await?;
+        if self.live.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            need_runtime()?;
+        }
+        if let Some(live) = self.replace(None) {
+            live.end().await;
+        }
+        Ok(())
     }
 
     /// Waits until writes that were given up on this connection have had their effect.

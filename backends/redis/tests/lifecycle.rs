@@ -209,16 +209,58 @@ fn a_store_outlives_the_runtime_in_which_it_was_built() {
     drop(second);
     // Closed from a runtime that does not drive its connection.
     runtime().block_on(async { store.close().await.unwrap() });
-    // Without any runtime there is an error, and no panic.
-    for url in [root.url.clone(), "rediss://localhost".to_owned()] {
-        let future = std::pin::pin!(RedisStore::builder(url).build());
-        let waker = std::task::Waker::noop();
-        match future.poll(&mut std::task::Context::from_waker(waker)) {
-            std::task::Poll::Ready(built) => {
-                assert_eq!(built.unwrap_err().kind(), ErrorKind::InvalidConfig);
-            }
-            std::task::Poll::Pending => panic!("it waits without a runtime"),
-        }
+}
+
+/// What a call gives at once.
+fn at_once<T>(call: impl Future<Output = T>) -> T {
+    let waker = std::task::Waker::noop();
+    match std::pin::pin!(call).poll(&mut std::task::Context::from_waker(waker)) {
+        std::task::Poll::Ready(outcome) => outcome,
+        std::task::Poll::Pending => panic!("it waits without a runtime"),
+    }
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    for url in [common::url(), "rediss://localhost".to_owned()] {
+        let error = at_once(RedisStore::builder(url).build()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(Server::start(&[]));
+    let [owned, borrowed] = runtime.block_on(async {
+        let client = Client::open(server.url()).unwrap();
+        let lent = client.get_multiplexed_async_connection().await.unwrap();
+        let borrowed = RedisStore::builder_with_connection(lent);
+        let owned = RedisStore::builder(server.url());
+        [owned.build().await.unwrap(), borrowed.build().await.unwrap()]
+    });
+    let mut errors = vec![
+        at_once(borrowed.get("k").into_future()).unwrap_err(),
+        at_once(borrowed.set("k", "v").into_future()).unwrap_err(),
+        at_once(borrowed.list_page("", None, 1)).unwrap_err(),
+        at_once(borrowed.delete_all()).unwrap_err(),
+        at_once(borrowed.connect()).unwrap_err(),
+        at_once(owned.reconnect()).unwrap_err(),
+        at_once(owned.close()).unwrap_err(),
+    ];
+    runtime.block_on(owned.reconnect()).unwrap();
+    // Closing has something to wait for.
+    server.signal("-STOP");
+    for store in [&owned, &borrowed] {
+        let limit = Duration::from_millis(100);
+        let write = store.set("k", "v").into_future();
+        assert!(runtime.block_on(async { tokio::time::timeout(limit, write).await }).is_err());
+        errors.push(at_once(store.close()).unwrap_err());
+    }
+    server.signal("-CONT");
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    }
+    for store in [owned, borrowed] {
+        runtime.block_on(store.close()).unwrap();
+        // Once there is nothing left to do, it needs no runtime.
+        at_once(store.close()).unwrap();
     }
 }
 
