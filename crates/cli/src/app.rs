@@ -126,6 +126,11 @@ impl App {
         outcome
     }
 
+    /// Leaves what was opened to the end of the process.
+    pub(crate) fn leave_open(&mut self) {
+        self.opened.clear();
+    }
+
     /// Closes what was opened, all of it even if some cannot be closed.
     pub(crate) async fn close(&mut self) -> Outcome {
         let mut outcome = self.run_clean_ups().await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// How long a command may take to end after Ctrl-C.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// What shells report for a process that Ctrl-C ended.
 pub(crate) const STATUS: u8 = 130;
 

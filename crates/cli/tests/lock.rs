@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use support::server::Server;
 use support::{Ended, Larder};
 
 macro_rules! on_shared_stores {
@@ -51,8 +52,7 @@ impl Running {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        assert!(kill(name, &self.child.id().to_string()));
     }
 
     /// Lets a script go on that reads a line.
@@ -67,6 +67,19 @@ impl Running {
         let mut ended = support::from_output(self.child.wait_with_output().unwrap());
         ended.stdout = stdout;
         ended
+    }
+}
+
+/// Sends a signal; false where there is no such process.
+fn kill(name: &str, id: &str) -> bool {
+    let mut command = Command::new("kill");
+    command.args([name, id]).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// Waits until it is so; the test's runner ends one that waits in vain.
+fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -178,6 +191,32 @@ fn a_holder_that_was_stopped_kills_its_command(larder: &Larder) {
     larder.run(&["lock", "k", "--", "true"]).ok();
     running.signal("-CONT");
     running.end().expect(3, "lock-lost");
+}
+
+/// Runs a command whose store stops answering before it ends, and then asks for the end of the lock.
+fn end_while_the_store_hangs(ask: impl Fn(&Running)) -> Ended {
+    let server = Server::start();
+    let larder = Larder::at(server.url());
+    let mut running = Running::start(&larder, &["--lease", "1h"], "echo $$; read line; exit 5");
+    let command = running.line();
+    assert!(kill("-STOP", &server.id().to_string()));
+    running.go_on();
+    until(|| !kill("-0", &command));
+    ask(&running);
+    let ended = running.end();
+    assert!(ended.stderr.contains("the lock is free within 1h"), "{ended:?}");
+    ended
+}
+
+#[test]
+fn a_lock_that_cannot_be_given_back_keeps_nobody_who_asks_to_end() {
+    let ended = end_while_the_store_hangs(|running| running.signal("-TERM"));
+    assert_eq!(ended.expect(5, "unreleased").stdout, b"");
+    let ended = end_while_the_store_hangs(|running| {
+        running.signal("-INT");
+        running.signal("-INT");
+    });
+    ended.expect(5, "unreleased");
 }
 
 #[test]

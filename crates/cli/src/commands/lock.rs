@@ -9,6 +9,7 @@ use larder_cache::{CacheError, CacheSpace, Distributed, LockGuard};
 use crate::app::App;
 use crate::durations;
 use crate::exit::{self, Failure, Outcome};
+use crate::interrupt;
 use crate::signals::{Child, Signals};
 
 /// Run a command while holding a lock that all processes of the store know
@@ -20,6 +21,10 @@ use crate::signals::{Child, Signals};
 /// Signals are passed on, and the exit status is the command's: 128 and the signal's number where
 /// one ended it, 127 where it is not found, 126 where it cannot be run. Otherwise, with a line on
 /// standard error: 4 when the lock is held by another, 3 when it was lost while the command ran.
+///
+/// When the command has ended, the lock is given back; a store that does not answer is asked again
+/// until the lease is over, for nothing else frees the lock sooner. After a signal that takes 3 s at
+/// most, and after a second one no time: the lock is then free when its lease is over.
 #[derive(Args)]
 #[command(after_help = "The store must be one that processes share: file:PATH or redis://…")]
 pub(crate) struct Lock {
@@ -54,10 +59,11 @@ impl Lock {
             signal = signals.next() => Err(signal.into_failure()),
             taken = self.take(app) => taken,
         };
-        let guard = taken?;
-        let outcome = self.run_under(&guard, &mut signals).await;
-        guard.release().await;
-        outcome
+        let (outcome, guard) = match taken {
+            Ok(guard) => (self.run_under(&guard, &mut signals).await, Some(guard)),
+            Err(failure) => (Err(failure), None),
+        };
+        outcome.and(self.leave(guard, app, &mut signals).await)
     }
 
     async fn take(&self, app: &mut App) -> Outcome<LockGuard> {
@@ -99,6 +105,49 @@ impl Lock {
             0 => Ok(()),
             status => Err(Failure::Command(status)),
         }
+    }
+
+    async fn leave(
+        &self,
+        guard: Option<LockGuard>,
+        app: &mut App,
+        signals: &mut Signals,
+    ) -> Outcome {
+        let holds = guard.as_ref().is_some_and(|guard| !guard.is_lost());
+        tokio::select! {
+            biased;
+            left = give_back(guard, app) => return left,
+            () = impatience(signals, holds) => {}
+        }
+        app.leave_open();
+        if holds {
+            let lease = durations::format(self.lease);
+            exit::note(&format!(
+                "larder: unreleased: the store does not answer; the lock is free within {lease}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Gives the lock back and closes the store.
+async fn give_back(guard: Option<LockGuard>, app: &mut App) -> Outcome {
+    if let Some(guard) = guard {
+        guard.release().await;
+    }
+    app.close().await
+}
+
+/// Completes when patience has run out, or at a signal; where there is a lock to give back, patience
+/// begins with a first signal.
+async fn impatience(signals: &mut Signals, holds: bool) {
+    if holds {
+        // It may be the very one that ended the command, and says nothing about the lock.
+        signals.next().await;
+    }
+    tokio::select! {
+        _ = signals.next() => {}
+        () = tokio::time::sleep(interrupt::PATIENCE) => {}
     }
 }
 

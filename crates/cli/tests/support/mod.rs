@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
+pub(crate) mod server;
+
 /// A folder to work in and a store to work on, both gone when it is dropped.
 pub(crate) struct Larder {
     folder: TempDir,
@@ -77,6 +79,11 @@ impl Larder {
 
     pub(crate) fn redis() -> Self {
         Self::on(Some(redis_url()), true)
+    }
+
+    /// On a store of the test's own.
+    pub(crate) fn at(url: String) -> Self {
+        Self::on(Some(url), false)
     }
 
     /// The folder that the command works in.
