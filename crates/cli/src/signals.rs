@@ -10,10 +10,13 @@ use crate::exit::{Failure, Outcome};
 
 /// A command that runs; killed when this is dropped.
 pub(crate) struct Child {
-    child: tokio::process::Child,
+    process: tokio::process::Child,
     /// Whether it has a process group of its own, for its own children to be reached as well.
     #[cfg(unix)]
     leads: bool,
+    /// Whether it was asked to stop, and this process will stop with it.
+    #[cfg(unix)]
+    is_to_stop: bool,
 }
 
 impl Child {
@@ -31,21 +34,23 @@ impl Child {
             command.process_group(0);
         }
         let _ = leads;
-        let child = command.spawn().map_err(|error| {
+        let process = command.spawn().map_err(|error| {
             let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
             let text = format!("{}: {error}", program.to_string_lossy());
             Failure::CannotRun(status, text)
         })?;
         Ok(Self {
-            child,
+            process,
             #[cfg(unix)]
             leads,
+            #[cfg(unix)]
+            is_to_stop: false,
         })
     }
 
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> Outcome<ExitStatus> {
-        Ok(self.child.wait().await.map_err(Error::from_io)?)
+        Ok(self.process.wait().await.map_err(Error::from_io)?)
     }
 }
 
@@ -57,31 +62,48 @@ mod unix {
     use std::future::poll_fn;
     use std::task::Poll;
 
-    use rustix::process::{Pid, kill_process, kill_process_group};
+    use rustix::process::Signal as Of;
+    use rustix::process::{
+        Pid, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, waitid,
+    };
     use tokio::signal::unix::{SignalKind, signal};
 
     use super::{Child, Error, Failure, Outcome};
 
-    /// One of the signals that are passed on.
+    /// What is listened to: all that can be taken care of, for any other signal ends or stops this
+    /// process alone.
+    const ALL: [Of; 15] = [
+        Of::INT,
+        Of::TERM,
+        Of::HUP,
+        Of::QUIT,
+        Of::USR1,
+        Of::USR2,
+        Of::ALARM,
+        Of::VTALARM,
+        Of::PROF,
+        Of::TSTP,
+        Of::TTIN,
+        Of::TTOU,
+        Of::CONT,
+        Of::WINCH,
+        Of::CHILD,
+    ];
+
+    /// One of the signals that are listened to.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) struct Signal(rustix::process::Signal);
+    pub(crate) struct Signal(Of);
 
     /// The signals that reach this process; none of them ends it from here on.
     pub(crate) struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
 
     impl Signals {
         pub(crate) fn listen() -> Outcome<Self> {
-            use rustix::process::Signal as Of;
-            let all = [
-                (SignalKind::interrupt(), Of::INT),
-                (SignalKind::terminate(), Of::TERM),
-                (SignalKind::hangup(), Of::HUP),
-                (SignalKind::quit(), Of::QUIT),
-                (SignalKind::user_defined1(), Of::USR1),
-                (SignalKind::user_defined2(), Of::USR2),
-            ];
-            let listen = |(kind, of)| Ok((Signal(of), signal(kind).map_err(Error::from_io)?));
-            all.into_iter().map(listen).collect::<Outcome<_>>().map(Self)
+            let listen = |of: Of| {
+                let kind = SignalKind::from_raw(of.as_raw());
+                Ok((Signal(of), signal(kind).map_err(Error::from_io)?))
+            };
+            ALL.into_iter().map(listen).collect::<Outcome<_>>().map(Self)
         }
 
         /// The next one that comes.
@@ -96,12 +118,33 @@ mod unix {
             })
             .await
         }
+
+        /// The next one that is to end a process; at one that is to stop it, it stops.
+        pub(crate) async fn end(&mut self) -> Signal {
+            loop {
+                let signal = self.next().await;
+                if signal.ends() {
+                    return signal;
+                }
+                if signal.stops() {
+                    stop();
+                }
+            }
+        }
     }
 
     impl Signal {
+        fn stops(self) -> bool {
+            matches!(self.0, Of::TSTP | Of::TTIN | Of::TTOU)
+        }
+
+        fn ends(self) -> bool {
+            !self.stops() && !matches!(self.0, Of::CONT | Of::WINCH | Of::CHILD)
+        }
+
         /// What ends a command that was not run yet.
         pub(crate) fn into_failure(self) -> Failure {
-            if self.0 == rustix::process::Signal::INT {
+            if self.0 == Of::INT {
                 return Failure::Interrupted("the lock was not waited for any longer");
             }
             Failure::Command(u8::try_from(128 + self.0.as_raw()).unwrap_or(u8::MAX))
@@ -110,21 +153,53 @@ mod unix {
 
     impl Child {
         pub(crate) fn pass_on(&mut self, signal: Signal) {
-            use rustix::process::Signal as Of;
-            // A command that stayed with its terminal has got these from there.
-            if self.leads || !matches!(signal.0, Of::INT | Of::QUIT) {
-                self.signal(signal.0);
+            match signal.0 {
+                Of::CHILD => self.stop_together(),
+                Of::CONT => {
+                    self.is_to_stop = false;
+                    self.signal(Of::CONT);
+                }
+                // A command that stayed with its terminal has got these from there.
+                Of::INT | Of::QUIT | Of::WINCH if !self.leads => {}
+                of => self.signal(of),
             }
+            if signal.stops() {
+                self.is_to_stop = true;
+                self.stop_together();
+            }
+        }
+
+        /// Stops this process once the command has stopped: one that goes on, as it may, has its lock
+        /// renewed.
+        fn stop_together(&mut self) {
+            if !self.is_to_stop || !self.is_stopped() {
+                return;
+            }
+            self.is_to_stop = false;
+            if self.leads {
+                // Of its children, some may have gone on.
+                self.signal(Of::STOP);
+            }
+            stop();
+        }
+
+        fn is_stopped(&self) -> bool {
+            let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let Some(pid) = self.pid() else { return false };
+            waitid(WaitId::Pid(pid), look).is_ok_and(|status| status.is_some())
         }
 
         /// Ends it, and its children where they can be reached, at once.
         pub(crate) fn kill(&mut self) {
-            self.signal(rustix::process::Signal::KILL);
+            self.signal(Of::KILL);
         }
 
-        fn signal(&self, signal: rustix::process::Signal) {
-            let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-            let Some(pid) = id else { return };
+        fn pid(&self) -> Option<Pid> {
+            self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+        }
+
+        fn signal(&self, signal: Of) {
+            let Some(pid) = self.pid() else { return };
             // One that has just ended needs no signal.
             let _ = if self.leads {
                 kill_process_group(pid, signal)
@@ -132,6 +207,12 @@ mod unix {
                 kill_process(pid, signal)
             };
         }
+    }
+
+    /// Stops this process, until it is told to go on.
+    fn stop() {
+        // What the own process is told cannot be refused.
+        let _ = kill_process(getpid(), Of::STOP);
     }
 }
 
@@ -159,6 +240,10 @@ mod other {
             }
             Signal
         }
+
+        pub(crate) async fn end(&mut self) -> Signal {
+            self.next().await
+        }
     }
 
     impl Signal {
@@ -172,7 +257,7 @@ mod other {
 
         pub(crate) fn kill(&mut self) {
             // One that has just ended needs no killing.
-            let _ = self.child.start_kill();
+            let _ = self.process.start_kill();
         }
     }
 }

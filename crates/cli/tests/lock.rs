@@ -23,6 +23,8 @@ on_shared_stores! {
     one_command_runs_at_a_time
     a_lock_that_is_held_is_waited_for_as_long_as_told
     signals_are_passed_on
+    a_command_stops_and_goes_on_with_its_lock
+    a_command_whose_lock_is_lost_while_it_is_stopped_does_not_go_on
     whoever_waits_can_be_stopped
     a_command_whose_lock_is_lost_is_killed_with_its_children
     a_command_whose_lock_is_lost_may_go_on
@@ -51,8 +53,12 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
     fn signal(&self, name: &str) {
-        assert!(kill(name, &self.child.id().to_string()));
+        assert!(kill(name, &self.id()));
     }
 
     /// Lets a script go on that reads a line.
@@ -81,6 +87,11 @@ fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn is_stopped(id: &str) -> bool {
+    let output = Command::new("ps").args(["-o", "stat=", "-p", id]).output().unwrap();
+    output.stdout.starts_with(b"T")
 }
 
 /// Takes the lock's record away, as an eviction does.
@@ -131,7 +142,8 @@ fn a_lock_that_is_held_is_waited_for_as_long_as_told(larder: &Larder) {
 }
 
 fn signals_are_passed_on(larder: &Larder) {
-    for (name, status) in [("TERM", 5), ("INT", 6), ("HUP", 7), ("USR1", 8)] {
+    let all = ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "VTALRM", "PROF", "WINCH"];
+    for (status, name) in (5..).zip(all) {
         let script =
             format!("trap 'exit {status}' {name}; echo ready; while :; do sleep 0.05; done");
         let mut running = Running::start(larder, &["--lease", "2m"], &script);
@@ -146,6 +158,37 @@ fn signals_are_passed_on(larder: &Larder) {
     larder.run(&["lock", "k", "--wait", "0", "--", "true"]).ok();
 }
 
+fn a_command_stops_and_goes_on_with_its_lock(larder: &Larder) {
+    for name in ["-TSTP", "-TTIN", "-TTOU"] {
+        let mut running = Running::start(larder, &["--lease", "2m"], "echo $$; read line; exit 9");
+        let command = running.line();
+        running.signal(name);
+        until(|| is_stopped(&running.id()));
+        assert!(is_stopped(&command), "{name}");
+        running.signal("-CONT");
+        running.go_on();
+        assert_eq!(running.end().status, 9, "{name}");
+    }
+    // One that does not stop is not left alone.
+    let script = "trap '' TSTP; echo ready; read line; exit 9";
+    let mut running = Running::start(larder, &["--lease", "2m"], script);
+    assert_eq!(running.line(), "ready");
+    running.signal("-TSTP");
+    running.go_on();
+    assert_eq!(running.end().status, 9);
+}
+
+fn a_command_whose_lock_is_lost_while_it_is_stopped_does_not_go_on(larder: &Larder) {
+    let mut running = Running::start(larder, &["--lease", "1s"], "echo held; read line; echo on");
+    assert_eq!(running.line(), "held");
+    running.signal("-TSTP");
+    until(|| is_stopped(&running.id()));
+    larder.run(&["lock", "k", "--", "true"]).ok();
+    running.go_on();
+    running.signal("-CONT");
+    assert!(running.end().expect(3, "lock-lost").stdout.is_empty());
+}
+
 fn whoever_waits_can_be_stopped(larder: &Larder) {
     let mut holder = Running::start(larder, &["--lease", "2m"], "echo held; read line");
     assert_eq!(holder.line(), "held");
@@ -158,8 +201,14 @@ fn whoever_waits_can_be_stopped(larder: &Larder) {
         assert!(ended.status == status || ended.status == -1, "{ended:?}");
         assert!(ended.stdout.is_empty());
     }
+    let waiting = Running::start(larder, &[], "echo mine");
+    std::thread::sleep(Duration::from_millis(300));
+    waiting.signal("-TSTP");
+    until(|| is_stopped(&waiting.id()));
     holder.go_on();
     holder.end().ok();
+    waiting.signal("-CONT");
+    assert_eq!(waiting.end().ok().text(), "mine\n");
 }
 
 fn a_command_whose_lock_is_lost_is_killed_with_its_children(larder: &Larder) {

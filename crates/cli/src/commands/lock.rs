@@ -18,8 +18,12 @@ use crate::signals::{Child, Signals};
 /// holder before it. What the lock guards is safe from a command that was paused for longer than the
 /// lease where it refuses whatever comes with a smaller number.
 ///
-/// Signals are passed on, and the exit status is the command's: 128 and the signal's number where
-/// one ended it, 127 where it is not found, 126 where it cannot be run. Otherwise, with a line on
+/// Signals are passed on: HUP, INT, QUIT, TERM, USR1, USR2, ALRM, VTALRM, PROF, WINCH and CONT. At
+/// TSTP, TTIN and TTOU, `larder` stops once the command has, and goes on with it: where the lock was
+/// lost meanwhile, the command is killed first. Any other signal that ends or stops `larder`, as KILL
+/// and STOP do, leaves the command running, and without its lock when the lease is over.
+///
+/// The exit status is the command's: 128 and the signal's number where one ended it, 127 where it is not found, 126 where it cannot be run. Otherwise, with a line on
 /// standard error: 4 when the lock is held by another, 3 when it was lost while the command ran.
 ///
 /// When the command has ended, the lock is given back; a store that does not answer is asked again
@@ -56,7 +60,7 @@ impl Lock {
         let mut signals = Signals::listen()?;
         let taken = tokio::select! {
             biased;
-            signal = signals.next() => Err(signal.into_failure()),
+            signal = signals.end() => Err(signal.into_failure()),
             taken = self.take(app) => taken,
         };
         let (outcome, guard) = match taken {
@@ -94,6 +98,7 @@ impl Lock {
                         OnLoss::Warn => exit::note("larder: lock-lost: the command goes on without"),
                     }
                 }
+                // After the loss: a command that was stopped meanwhile does not go on without.
                 signal = signals.next() => child.pass_on(signal),
             }
         };
@@ -143,10 +148,10 @@ async fn give_back(guard: Option<LockGuard>, app: &mut App) -> Outcome {
 async fn impatience(signals: &mut Signals, holds: bool) {
     if holds {
         // It may be the very one that ended the command, and says nothing about the lock.
-        signals.next().await;
+        signals.end().await;
     }
     tokio::select! {
-        _ = signals.next() => {}
+        _ = signals.end() => {}
         () = tokio::time::sleep(interrupt::PATIENCE) => {}
     }
 }
