@@ -19,15 +19,14 @@ pub(crate) fn parse(url: &str) -> Outcome<StoreUrl> {
 /// process list.
 pub(crate) fn resolve(url: &str) -> Outcome<Cow<'_, str>> {
     let Some(name) = url.strip_prefix("env:") else { return Ok(url.into()) };
-    match std::env::var(name) {
-        Ok(value) => Ok(value.into()),
-        Err(VarError::NotPresent) => {
-            Err(Failure::Usage(format!("env:{name}: the variable {name} is not set")))
-        }
-        Err(VarError::NotUnicode(_)) => {
-            Err(Failure::Usage(format!("env:{name}: the variable {name} is not UTF-8")))
-        }
-    }
+    let what = match std::env::var(name) {
+        Ok(value) => return Ok(value.into()),
+        Err(VarError::NotPresent) => "is not set",
+        Err(VarError::NotUnicode(_)) => "is not UTF-8",
+    };
+    // The name may be a URL by mistake.
+    let name = larder::redact(name);
+    Err(Failure::Usage(format!("env:{name}: the variable {name} {what}")))
 }
 
 /// The path at which the keys of a store lie below whatever the backend keeps: a Redis store has a

@@ -95,6 +95,9 @@ fn read(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 
 /// What clap says over several paragraphs, as one line, without what the arguments have to hide.
 fn one_line(rendered: &str, arguments: &[OsString]) -> String {
+    let rendered = arguments.iter().fold(rendered.to_owned(), |rendered, argument| {
+        without_secrets(&rendered, &argument.to_string_lossy())
+    });
     let mut kept = Vec::new();
     for paragraph in rendered.split("\n\n") {
         let words: Vec<&str> = paragraph.split_whitespace().collect();
@@ -106,13 +109,19 @@ fn one_line(rendered: &str, arguments: &[OsString]) -> String {
     }
     let mut line = kept.join("; ");
     line.push_str("; see larder --help");
-    for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
-        let redacted = larder::redact(argument);
-        if redacted != argument {
-            line = line.replace(argument, &redacted);
-        }
-    }
     text::one_line(&line).into_owned()
+}
+
+/// The text with what an argument has to hide taken out.
+///
+/// An argument is shown as a whole or from where a URL begins in it, as in `--option=URL` and `-oURL`:
+/// what follows the scheme is in both.
+fn without_secrets(text: &str, argument: &str) -> String {
+    let redacted = larder::redact(argument);
+    match (argument.split_once(':'), redacted.split_once(':')) {
+        (Some((_, secret)), Some((_, shown))) if secret != shown => text.replace(secret, shown),
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -141,10 +150,20 @@ mod tests {
 
     #[test]
     fn mistakes_are_one_line_without_passwords() {
-        let arguments = words(&["larder", "redis://u:hunter2@host/0"]);
-        let error = read(&arguments).err().unwrap();
-        let line = one_line(&error.render().to_string(), &arguments);
-        assert!(line.contains("unrecognized subcommand") && !line.contains('\n'), "{line}");
-        assert!(!line.contains("hunter2"), "{line}");
+        for (mistake, arguments) in [
+            ("unrecognized subcommand", &["redis://u:hunter2@host/0"][..]),
+            ("unrecognized subcommand", &["redis://u:hun  hunter2@host/0"]),
+            ("invalid value", &["lock", "k", "--lease=redis://u:hunter2@host", "--", "true"]),
+            ("invalid value", &["set", "k", "v", "--ttl", "redis://u:hunter2@host"]),
+            ("unexpected value", &["copy", "a", "b", "--overwrite=redis://u:a=hunter2@host"]),
+            ("unexpected argument", &["ping", "-nxredis://u:hunter2@host", "y:z"]),
+            ("unexpected", &["list", "-l0=redis://u:hunter2@host"]),
+        ] {
+            let arguments = words(&[&["larder"], arguments].concat());
+            let error = read(&arguments).err().unwrap();
+            let line = one_line(&error.render().to_string(), &arguments);
+            assert!(line.contains(mistake) && !line.contains('\n'), "{line}");
+            assert!(!line.contains("hunter2"), "{line}");
+        }
     }
 }

@@ -98,9 +98,10 @@ impl Drop for Temporary {
     }
 }
 
-/// The system's error with the path that it is about.
+/// The system's error with the path that it is about, which may be a URL by mistake.
 fn named(error: io::Error, operation: &'static str, path: &Path) -> Error {
-    Error::from_io(error).with_operation(operation).with_key(&path.to_string_lossy())
+    let path = larder::redact(&path.to_string_lossy());
+    Error::from_io(error).with_operation(operation).with_key(&path)
 }
 
 #[cfg(test)]

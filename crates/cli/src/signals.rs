@@ -36,7 +36,7 @@ impl Child {
         let _ = leads;
         let process = command.spawn().map_err(|error| {
             let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-            let text = format!("{}: {error}", program.to_string_lossy());
+            let text = format!("{}: {error}", larder::redact(&program.to_string_lossy()));
             Failure::CannotRun(status, text)
         })?;
         Ok(Self {

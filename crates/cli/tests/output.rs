@@ -110,6 +110,7 @@ fn is_harmful(character: char) -> bool {
 #[test]
 fn passwords_are_shown_nowhere() {
     let larder = Larder::new();
+    ended(&mut larder.bare(&["--store", "file:store", "set", "k", "v"])).ok();
     let urls = [
         "redis://anna:hunter2@127.0.0.1:1/0?connect_timeout=1s",
         "redis://:hunter2@127.0.0.1:1/0?connect_timeout=1s",
@@ -122,7 +123,17 @@ fn passwords_are_shown_nowhere() {
         "postgres://anna:hunter2@127.0.0.1/0",
     ];
     for url in urls {
+        let given = |option: &str| format!("{option}{url}");
         let commands: &[&[&str]] = &[
+            &["lock", "k", &given("--lease="), "--", "true"],
+            &["set", "k", "v", &given("--ttl=")],
+            &["set", "k", "v", &given("--expires-at=")],
+            &["list", &given("--limit=")],
+            &["list", &given("-l")],
+            &["copy", "file:x", "file:y", &given("--overwrite=")],
+            &["set", "k", "--file", url],
+            &["--store", "file:store", "lock", "k", "--", url],
+            &["--store", &given("env:"), "ping"],
             &["--store", url, "info"],
             &["--store", url, "set", "k", "v"],
             &["--store", "env:SECRET", "ping"],
@@ -139,6 +150,11 @@ fn passwords_are_shown_nowhere() {
             let ended = ended(command.env("SECRET", url).env("LARDER_STORE", url));
             let shown = format!("{}{}", ended.stderr, ended.text());
             assert!(!shown.contains("hunter2"), "{arguments:?}: {shown}");
+        }
+        for option in ["--output=", "-o"] {
+            let mut command = larder.bare(&["--store", "file:store", "get", "k"]);
+            let refused = ended(command.arg(format!("{option}{url}")));
+            assert!(!refused.expect(3, "not-found").stderr.contains("hunter2"), "{refused:?}");
         }
     }
 }
