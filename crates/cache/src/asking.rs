@@ -13,7 +13,8 @@ use crate::route::Route;
 use crate::space::Inner;
 use crate::{CacheError, CacheResult};
 
-/// How often an error of the store is taken for one that goes by.
+/// How often an error of the store is taken for one that goes by; a `Timeout`, by which nothing was
+/// done, always is.
 const ERRORS: usize = 3;
 
 /// One caller who wants a lock that other processes may hold.
@@ -69,18 +70,27 @@ impl Asking {
                 Ok(None) => {}
                 Err(error) => {
                     self.unsure = true;
-                    errors += 1;
-                    let passing = error
-                        .store_error()
-                        .is_some_and(|it| it.is_retryable() || it.kind() == ErrorKind::Unknown);
-                    if !passing || errors > ERRORS {
+                    let timed_out = error.store_kind() == Some(ErrorKind::Timeout);
+                    // Nothing was done, as when another has the lock: whoever waits for that waits
+                    // for this, and nobody else.
+                    if timed_out && no_wait {
                         return Err(error);
+                    }
+                    if !timed_out {
+                        errors += 1;
+                        if !passes(&error) || errors > ERRORS {
+                            return Err(error);
+                        }
                     }
                 }
             }
             backoff.wait(None).await;
         }
     }
+}
+
+fn passes(error: &CacheError) -> bool {
+    error.store_error().is_some_and(|it| it.is_retryable() || it.kind() == ErrorKind::Unknown)
 }
 
 impl Drop for Asking {

@@ -48,7 +48,9 @@ impl<V: 'static> Cache<V> {
     /// In a [`distributed`](crate::CacheBuilder::distributed) space, the lock holds among all
     /// processes (`L2`): for a lease, which is renewed as long as the guard lives, and with a
     /// [`fence`](LockGuard::fence). It is advisory where what it guards does not check that token.
-    /// Between processes, nobody is served in the order of asking.
+    /// Between processes, nobody is served in the order of asking. A `Timeout` of the store, which says
+    /// that nothing was done, is waited out like another holder: it may be what one looks like that
+    /// stopped in the middle.
     ///
     /// # Errors
     /// On await, `Busy` when it is held by another and that was not to be waited for, or for longer
@@ -104,7 +106,8 @@ impl<V> LockKey<'_, V> {
         self
     }
 
-    /// Does not wait at all.
+    /// Does not wait for another holder, nor ask a store again that gives `Timeout`; how long the store
+    /// takes for that is its own affair.
     pub fn no_wait(mut self) -> Self {
         self.wait = Wait::No;
         self
@@ -117,7 +120,7 @@ impl<V> GetSetKey<'_, V> {
         Self(self.0.wait(at_most))
     }
 
-    /// Does not wait at all.
+    /// Does not wait for another holder: see [`LockKey::no_wait`].
     pub fn no_wait(self) -> Self {
         Self(self.0.no_wait())
     }

@@ -199,6 +199,34 @@ async fn a_lock_that_cannot_be_taken_for_sure_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_times_out_is_waited_for_like_a_holder() {
+    let world = World::new();
+    let (one, other) = (world.process().await, world.process().await);
+    one.way.always(Call::Set, Fault::Fail(ErrorKind::Timeout));
+    let waiting = one.cache.lock("k").wait(10 * SECOND).await;
+    assert!(matches!(waiting, Err(CacheError::Busy)), "{waiting:?}");
+    let task = tokio::spawn({
+        let one = one.clone();
+        async move { one.cache.lock("k").await }
+    });
+    tokio::time::sleep(10 * SECOND).await;
+    one.way.heal();
+    let guard = task.await.unwrap().unwrap();
+    assert!(matches!(other.cache.lock("k").no_wait().await, Err(CacheError::Busy)));
+    guard.release().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_times_out_is_asked_once_by_who_does_not_wait() {
+    let world = World::new();
+    let one = world.process().await;
+    one.way.always(Call::Set, Fault::Fail(ErrorKind::Timeout));
+    let error = one.cache.lock("k").no_wait().await.unwrap_err();
+    assert_eq!(error.store_kind(), Some(ErrorKind::Timeout));
+    assert_eq!(one.way.calls(Call::Set), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_leaves_no_lock() {
     let world = World::new();
     let (one, other) = (world.process().await, world.process().await);

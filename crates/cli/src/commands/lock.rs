@@ -36,7 +36,8 @@ pub(crate) struct Lock {
     /// How long the lock is held without being renewed, as after a crash
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = durations::parse)]
     lease: Duration,
-    /// How long to wait for another holder; without it, for as long as it takes
+    /// How long to wait for another holder, and for a store that times out; without it, for as long as
+    /// it takes
     #[arg(long, value_name = "DURATION", value_parser = durations::parse)]
     wait: Option<Duration>,
     /// What becomes of the command when the lock is lost
