@@ -146,10 +146,11 @@ impl Coordination {
 }
 
 /// The name of a key of a scope among all keys of all scopes. One that would be longer than
-/// `max_len` ends in a hash of the whole: two names that were one would share a lock.
+/// `max_len`, or could be taken for one that was, ends in a hash of the whole: two names that were one
+/// would share a lock.
 pub(crate) fn name(scope: &Namespace, key: &str, max_len: usize) -> String {
     let mut name = format!("{}:{key}", scope.encode());
-    if name.len() <= max_len {
+    if name.len() <= max_len && !looks_hashed(&name, max_len) {
         return name;
     }
     let hash = fnv128(name.as_bytes());
@@ -161,6 +162,15 @@ pub(crate) fn name(scope: &Namespace, key: &str, max_len: usize) -> String {
     // Writing to a string never fails.
     let _ = write!(name, "#{hash:032x}");
     name
+}
+
+/// Tells whether a name reads like one that was shortened, to the end of a character at most three
+/// bytes before the limit.
+fn looks_hashed(name: &str, max_len: usize) -> bool {
+    let is_hash = |tail: &str| {
+        tail.len() == 32 && tail.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    name.len() + 3 >= max_len && name.rsplit_once('#').is_some_and(|(_, tail)| is_hash(tail))
 }
 
 /// FNV-1a, the same in every process and release.
@@ -184,6 +194,19 @@ mod tests {
             (name(&scope(&["g"]), &long, 99), name(&scope(&["g"]), &format!("{long}x"), 99));
         assert!(one.len() <= 99 && other.len() <= 99);
         assert!(one.starts_with("g:ää") && one != other);
+    }
+
+    #[test]
+    fn a_name_that_reads_like_a_shortened_one_is_another() {
+        let scope = Namespace::from_segments(["g"]).unwrap();
+        for (long, max_len) in [("a".repeat(200), 99), ("ä".repeat(200), 100), ("🦀".repeat(9), 36)]
+        {
+            let shortened = name(&scope, &long, max_len);
+            let key = shortened.strip_prefix("g:").unwrap();
+            let other = name(&scope, key, max_len);
+            assert!(other != shortened && other.len() <= max_len, "{other}");
+            assert_eq!(name(&scope, key, max_len + 4), shortened, "shorter ones stay as they are");
+        }
     }
 
     #[test]
