@@ -12,7 +12,10 @@ use crate::slot::lock;
 use crate::{CacheError, CacheResult};
 
 /// The namespace below the store's handle that belongs to what processes agree on.
-const ROOT: &str = "d";
+pub(crate) const ROOT: &str = "d";
+pub(crate) const LOCK: &str = "lock";
+pub(crate) const LOAD: &str = "load";
+pub(crate) const FENCE: &str = "fence";
 const LEAST: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_secs(24 * 3_600);
 
@@ -119,9 +122,9 @@ impl Coordination {
             return Ok(places);
         }
         let places = Arc::new(Places {
-            locks: root.with_path(&[ROOT, "lock"])?,
-            loads: root.with_path(&[ROOT, "load"])?,
-            fences: root.with_path(&[ROOT, "fence"])?,
+            locks: root.with_path(&[ROOT, LOCK])?,
+            loads: root.with_path(&[ROOT, LOAD])?,
+            fences: root.with_path(&[ROOT, FENCE])?,
         });
         let new = Some((generation, Arc::clone(&places)));
         *self.places.write().unwrap_or_else(PoisonError::into_inner) = new;

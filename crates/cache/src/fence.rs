@@ -8,6 +8,7 @@ use larder_core::{
 };
 
 use crate::backoff::Backoff;
+use crate::carry::CarriedOver;
 use crate::distributed::fnv128;
 use crate::{CacheError, CacheResult};
 
@@ -67,18 +68,78 @@ impl Fences {
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "the counter of fencing tokens moved too often").into())
+        Err(moved_too_often().into())
     }
 }
 
-struct Keys {
+/// A counter, and the mark beside it.
+pub(crate) struct Keys {
     counter: String,
-    mark: String,
+    pub(crate) mark: String,
 }
 
 impl Keys {
     fn of(index: usize) -> Self {
         Self { counter: format!("{index:02}"), mark: format!("mark:{index:02}") }
+    }
+
+    /// The counter that a key belongs to.
+    pub(crate) fn with(key: &str) -> Option<Self> {
+        (0..COUNTERS).map(Self::of).find(|keys| keys.counter == key || keys.mark == key)
+    }
+
+    /// Sees that the counter of another store is not behind, and has its mark.
+    pub(crate) async fn carry_over(
+        &self,
+        from: &dyn NamespacedStore,
+        to: &dyn NamespacedStore,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<CarriedOver, Error> {
+        let Some(entry) = from.get_opts(&self.counter, GetOptions::default()).await? else {
+            return Ok(CarriedOver::LeftOut);
+        };
+        if key == self.mark {
+            return Ok(CarriedOver::WithCounter);
+        }
+        let token = parse(&entry.value).map_err(|error| error.with_key(&self.counter))?;
+        let carried = self.raise(to, token, now).await?;
+        if carried != CarriedOver::LeftOut {
+            // After the counter: a mark without one would be taken for a loss.
+            set_mark(to, self).await?;
+        }
+        Ok(carried)
+    }
+
+    async fn raise(
+        &self,
+        store: &dyn NamespacedStore,
+        token: u64,
+        now: DateTime<Utc>,
+    ) -> Result<CarriedOver, Error> {
+        for _ in 0..ATTEMPTS {
+            let entry =
+                store.get_opts(&self.counter, GetOptions::default().with_version(true)).await?;
+            let (next, condition) = match entry {
+                Some(entry) => {
+                    let last =
+                        parse(&entry.value).map_err(|error| error.with_key(&self.counter))?;
+                    if last >= token {
+                        return Ok(CarriedOver::Kept);
+                    }
+                    (token, Condition::Matches(version(entry.version)?))
+                }
+                // It was lost, and is for somebody to look after.
+                None if store.exists(&self.mark).await? => return Ok(CarriedOver::LeftOut),
+                None => (token.max(first(now)), Condition::Absent),
+            };
+            let options = SetOptions::default().with_condition(condition);
+            let value = Bytes::from(next.to_string());
+            if store.set_opts(&self.counter, value, options).await?.is_applied() {
+                return Ok(CarriedOver::Written);
+            }
+        }
+        Err(moved_too_often())
     }
 }
 
@@ -101,9 +162,7 @@ impl Counter {
                 (last, Condition::Matches(version(entry.version)?))
             }
             None if store.exists(&keys.mark).await? => return Err(CacheError::FenceLost),
-            // Where no counter has been, or the store was lost as a whole, time is ahead of whatever
-            // was counted from an earlier time.
-            None => (u64::try_from(now.timestamp_micros()).unwrap_or(0), Condition::Absent),
+            None => (first(now), Condition::Absent),
         };
         let new = condition == Condition::Absent;
         // A counter that has gone back, as after a failover, is moved past what is known here.
@@ -120,6 +179,16 @@ impl Counter {
         self.drawn.fetch_add(1, SeqCst);
         Ok(Some(token))
     }
+}
+
+/// What a new counter counts from: where none has been, or the store was lost as a whole, time is ahead
+/// of whatever was counted from an earlier time.
+fn first(now: DateTime<Utc>) -> u64 {
+    u64::try_from(now.timestamp_micros()).unwrap_or(0)
+}
+
+fn moved_too_often() -> Error {
+    Error::new(ErrorKind::Conflict, "the counter of fencing tokens moved too often")
 }
 
 async fn set_mark(store: &dyn NamespacedStore, keys: &Keys) -> Result<(), Error> {

@@ -38,6 +38,11 @@ fn record(owner: Owner, fence: u64) -> Bytes {
     bytes.into()
 }
 
+/// Tells whether these bytes are the record of a lock, whoever has it.
+pub(crate) fn is_record(bytes: &[u8]) -> bool {
+    bytes.strip_prefix(&MAGIC).is_some_and(|rest| rest.len() == 16 + 8)
+}
+
 fn is_owned_by(record: &[u8], owner: Owner) -> bool {
     record.strip_prefix(&MAGIC).is_some_and(|rest| rest.starts_with(&owner))
 }

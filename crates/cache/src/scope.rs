@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use larder_core::Namespace;
+
 use crate::{CacheError, CacheResult};
 
 /// Whose entries a cache sees (`Z1`).
@@ -49,6 +51,14 @@ impl CacheScope {
         };
         Ok(vec![root.into(), id])
     }
+}
+
+/// Tells whether a namespace can be that of a scope, or of one within it, of a cache that lies
+/// anywhere.
+pub(crate) fn holds_entries(namespace: &Namespace) -> bool {
+    let has_id = |segment| matches!(segment, "s" | "u");
+    namespace.segments().any(|segment| segment == "g")
+        || namespace.segments().rev().skip(1).any(has_id)
 }
 
 tokio::task_local! {

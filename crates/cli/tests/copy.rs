@@ -225,3 +225,48 @@ fn a_damaged_record_is_reported_and_the_rest_is_copied() {
     copied.expect(3, "corrupt");
     assert_eq!(copied.text(), "copied 2, already there 0, left out 0, failed 1\n");
 }
+
+/// A token of the lock `k`, as a fresh process draws it.
+#[cfg(unix)]
+fn token(larder: &Larder, url: &str) -> u64 {
+    let mut command = larder.bare(&["--store", url, "lock", "k", "--"]);
+    let ended = ended(command.args(["sh", "-c", "echo $LARDER_FENCE"]));
+    ended.ok().text().trim().parse().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn tokens_go_on_and_never_back() {
+    let larder = Larder::file();
+    let (older, newer) = ("file:older", "file:newer");
+    let last = [older, newer].map(|url| token(&larder, url));
+    assert!(last[0] < last[1]);
+    let copied = copy(&larder, &[older, newer, "--overwrite"]);
+    assert_eq!(copied.ok().text(), "copied 0, already there 1, left out 0\n");
+    assert!(token(&larder, newer) > last[1]);
+    let copied = copy(&larder, &[&format!("{newer}?namespace=d"), &format!("{older}?namespace=d")]);
+    assert_eq!(copied.ok().text(), "copied 1, already there 0, left out 0\n");
+    assert!(token(&larder, older) > last[1] + 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_is_held_stays_with_its_store() {
+    let larder = Larder::file();
+    larder.run(&["set", "k", "v"]).ok();
+    let script = "\"$LARDER\" copy \"$FROM\" file:to; \"$LARDER\" --store file:to lock k --wait 0 -- echo mine";
+    let mut command = larder.command(&["lock", "k", "--lease", "2m", "--", "sh", "-c", script]);
+    command.env("LARDER", env!("CARGO_BIN_EXE_larder")).env("FROM", larder.url());
+    let ended = ended(&mut command);
+    assert_eq!(ended.ok().lines(), ["copied 2, already there 0, left out 1", "mine"]);
+}
+
+#[test]
+fn a_namespace_that_is_called_as_the_caches_own_is_copied() {
+    let larder = Larder::file();
+    for (namespace, key) in [("lock", "g:k"), ("load", "g:k"), ("fence", "07"), ("fence", "mark")] {
+        larder.run(&["-n", "d", "-n", namespace, "set", key, "42"]).ok();
+    }
+    let copied = copy(&larder, &[larder.url(), "sled:to"]);
+    assert_eq!(copied.ok().text(), "copied 4, already there 0, left out 0\n");
+}

@@ -2,6 +2,7 @@
 //! them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod carrying;
 mod fences;
 #[cfg(unix)]
 mod flight_processes;

@@ -23,6 +23,10 @@ pub(crate) use transfer::Transfer;
 /// which is made where it is not there. Keys that are live in TO already are left as they are, so
 /// that a copy which was stopped goes on where it was; this needs a TO with conditions, as all of
 /// Larder's own stores are.
+///
+/// Of what a cache's processes agree on, locks and loads are left out, and counted as such: they
+/// belong to processes of FROM. A counter of fencing tokens is moved on to FROM's where it is behind,
+/// and never back, --overwrite or not. Left out as well are records that do not tell their key.
 #[derive(Args)]
 pub(crate) struct Copy {
     /// A store's URL, or env:NAME

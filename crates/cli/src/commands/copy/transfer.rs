@@ -12,6 +12,7 @@ use larder::{
     Clock, Condition, Cursor, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, NamespacedStore,
     Result, SetItem, SetOptions, StoreExt, SystemClock,
 };
+use larder_cache::{CarriedOver, belongs_to_a_process, carry_counter};
 
 use super::Tally;
 
@@ -112,6 +113,7 @@ impl Transfer {
         tally: &Tally<'_>,
     ) -> Result<(Arc<[String]>, Vec<Loaded>)> {
         let (from, to) = (below(&self.from, &path)?, below(&self.to, &path)?);
+        let keys = carry_counters(&*from, &*to, &path, keys, counted, tally).await?;
         let there = if self.overwrite {
             vec![false; keys.len()]
         } else {
@@ -132,6 +134,11 @@ impl Transfer {
         let mut loaded = Vec::with_capacity(wanted.len());
         for (key, entry) in wanted.into_iter().zip(read) {
             match entry {
+                Ok(Some(entry)) if belongs_to_a_process(&*from, &entry.value) => {
+                    if counted.is_first(&path, &key) {
+                        tally.add_left_out(1);
+                    }
+                }
                 Ok(Some(entry)) => {
                     batch.saw(entry.value.len());
                     let life = (entry.expires_in.unwrap_or(ExpiresIn::Never), now);
@@ -195,6 +202,30 @@ fn below(store: &Arc<dyn NamespacedStore>, path: &[String]) -> Result<Arc<dyn Na
         return Ok(Arc::clone(store));
     }
     store.with_path(&path.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Moves the counters of a cache's tokens on, whatever is to be overwritten; hands back all other keys.
+async fn carry_counters(
+    from: &dyn NamespacedStore,
+    to: &dyn NamespacedStore,
+    path: &[String],
+    keys: Vec<String>,
+    counted: &Counted,
+    tally: &Tally<'_>,
+) -> Result<Vec<String>> {
+    let mut others = Vec::with_capacity(keys.len());
+    for key in keys {
+        match carry_counter(from, to, &key).await {
+            Ok(None) => others.push(key),
+            Err(error) => set_aside(error, tally)?,
+            Ok(Some(CarriedOver::WithCounter)) => {}
+            Ok(_) if !counted.is_first(path, &key) => {}
+            Ok(Some(CarriedOver::Written)) => tally.add_copied(),
+            Ok(Some(CarriedOver::Kept)) => tally.add_already_there(),
+            Ok(Some(_)) => tally.add_left_out(1),
+        }
+    }
+    Ok(others)
 }
 
 /// Tells whether a key is live in TO; one that TO cannot take is not, and one that cannot be read is
