@@ -23,8 +23,9 @@ use crate::signals::{Child, Signals};
 /// lost meanwhile, the command is killed first. Any other signal that ends or stops `larder`, as KILL
 /// and STOP do, leaves the command running, and without its lock when the lease is over.
 ///
-/// The exit status is the command's: 128 and the signal's number where one ended it, 127 where it is not found, 126 where it cannot be run. Otherwise, with a line on
-/// standard error: 4 when the lock is held by another, 3 when it was lost while the command ran.
+/// The exit status is the command's: 128 and the signal's number where one ended it, 127 where it is
+/// not found, 126 where it cannot be run. Otherwise, with a line on standard error: 4 when the lock is
+/// held by another, 3 when it was lost while the command ran.
 ///
 /// When the command has ended, the lock is given back; a store that does not answer is asked again
 /// until the lease is over, for nothing else frees the lock sooner. After a signal that takes 3 s at
