@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::chance::{self, Owner};
 use crate::distributed::{Coordination, Places, name};
 use crate::flight::Guarded;
-use crate::lease::{Attempt, Lease, abandon};
+use crate::lease::{Attempt, Failed, Lease, abandon};
 use crate::route::Route;
 use crate::space::Inner;
 use crate::{CacheError, CacheResult};
@@ -68,8 +68,8 @@ impl Asking {
                 }
                 Ok(None) if no_wait => return Err(CacheError::Busy),
                 Ok(None) => {}
-                Err(error) => {
-                    self.unsure = true;
+                Err(Failed { error, may_be_ours }) => {
+                    self.unsure |= may_be_ours;
                     let timed_out = error.store_kind() == Some(ErrorKind::Timeout);
                     // Nothing was done, as when another has the lock: whoever waits for that waits
                     // for this, and nobody else.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
-    Bytes, Condition, Deadline, ErrorKind, Expiry, GetOptions, InProgress, NamespacedStore,
+    Bytes, Condition, Deadline, Error, ErrorKind, Expiry, GetOptions, InProgress, NamespacedStore,
     SetOptions,
 };
 use tokio::runtime::Handle;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::CacheResult;
+use crate::CacheError;
 use crate::backoff::Backoff;
 use crate::chance::Owner;
 use crate::compare::{delete_if, replace_if};
@@ -58,14 +58,34 @@ pub(crate) struct Attempt {
     pub(crate) unsure: bool,
 }
 
+/// An attempt that ended with an error.
+pub(crate) struct Failed {
+    pub(crate) error: CacheError,
+    /// The record may be there all the same.
+    pub(crate) may_be_ours: bool,
+}
+
+impl<E: Into<CacheError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), may_be_ours: true }
+    }
+}
+
+impl Failed {
+    fn to_set(error: Error) -> Self {
+        Self { may_be_ours: error.kind() != ErrorKind::Timeout, error: error.into() }
+    }
+}
+
 impl Attempt {
     /// Takes the lock; `None` where it is another's.
-    pub(crate) async fn make(self) -> CacheResult<Option<Lease>> {
+    pub(crate) async fn make(self) -> Result<Option<Lease>, Failed> {
         let Self { inner, coordination, places, name, owner, unsure } = self;
         let (store, lease) = (&*places.locks, coordination.lease);
         let mut ours = record(owner, 0);
         let options = SetOptions::default().with_expiry(lease).with_condition(Condition::Absent);
-        if !store.set_opts(&name, ours.clone(), options).await?.is_applied() {
+        let set = store.set_opts(&name, ours.clone(), options).await.map_err(Failed::to_set)?;
+        if !set.is_applied() {
             let found =
                 if unsure { store.get_opts(&name, GetOptions::default()).await? } else { None };
             match found {
@@ -78,7 +98,7 @@ impl Attempt {
             Err(error) => {
                 // Whoever asks next need not wait for a lease that nobody was given.
                 let _ = delete_if(store, &name, &ours).await;
-                return Err(error);
+                return Err(error.into());
             }
         };
         // The token is bound to the record while that is ours: whoever holds the lock later draws a
