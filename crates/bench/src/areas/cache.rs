@@ -6,6 +6,7 @@ use bytes::Bytes;
 use larder_cache::{Cache, CacheSpace, Policy};
 use larder_core::{GetOptions, NamespacedStore, Raw};
 use larder_memory::MemoryStore;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::{Load, Race, Row, Size, Unit, drive, value};
 
@@ -65,16 +66,23 @@ pub(super) async fn run(size: Size) -> Vec<Row> {
         )
         .await,
     );
-    rows.push(
-        waiters(
-            size,
-            &kept,
-            &new,
-            #[cfg(feature = "peers")]
-            &moka,
-        )
-        .await,
-    );
+    for (name, end) in [
+        ("1,000 waiters on one load, which ends when all wait", End::AllWait),
+        ("1,000 callers of a load of 20 turns, some come after it", End::AfterTurns(20)),
+    ] {
+        rows.push(
+            waiters(
+                size,
+                name,
+                end,
+                &kept,
+                &new,
+                #[cfg(feature = "peers")]
+                &moka,
+            )
+            .await,
+        );
+    }
     let max = 2 * load.keys.len() as u64;
     let one = Load::new(1, size);
     let policies = [
@@ -171,65 +179,112 @@ async fn miss(
     race.run(rounds).await
 }
 
-/// From the first of 1,000 tasks that ask for one missing key to the last that has its value.
+/// When the one load for many callers ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// When all of them have asked.
+    AllWait,
+    /// After a number of turns of the runtime, whoever has asked by then.
+    AfterTurns(usize),
+}
+
+/// Tasks that ask for one missing value, and the load that they ask with.
+#[derive(Clone)]
+struct Crowd(Arc<(AtomicUsize, AtomicUsize, Notify, End)>);
+
+impl Crowd {
+    fn new(count: usize, end: End) -> Self {
+        Self(Arc::new((AtomicUsize::new(count), AtomicUsize::new(0), Notify::new(), end)))
+    }
+
+    /// Called by each task right before it asks.
+    fn arrive(&self) {
+        if self.0.0.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.2.notify_one();
+        }
+    }
+
+    async fn load(self) -> Bytes {
+        self.0.1.fetch_add(1, Ordering::Relaxed);
+        match self.0.3 {
+            End::AllWait => self.0.2.notified().await,
+            End::AfterTurns(turns) => {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        value(100)
+    }
+
+    fn loads(&self) -> usize {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
+/// How long it takes, in nanoseconds, from the first of many tasks to the last that has its value.
+macro_rules! crowd {
+    ($count:expr, $end:expr, |$crowd:ident| ($($shared:ident = $value:expr),+), $ask:expr) => {{
+        let crowd = Crowd::new($count, $end);
+        let started = Instant::now();
+        let tasks = (0..$count).map(|_| {
+            let ($crowd, ($($shared,)+)) = (crowd.clone(), ($($value.clone(),)+));
+            tokio::spawn(async move {
+                $crowd.arrive();
+                std::hint::black_box($ask);
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.expect("no panic");
+        }
+        let took = started.elapsed();
+        assert_eq!(crowd.loads(), 1, "more than one load");
+        took.as_nanos() as f64
+    }};
+}
+
+/// 1,000 tasks that ask for one missing key.
 async fn waiters(
     size: Size,
+    name: &str,
+    end: End,
     cache: &Cache<Bytes>,
     new: &New,
     #[cfg(feature = "peers")] moka: &moka::future::Cache<String, Bytes>,
 ) -> Row {
     let count = if size == Size::Tiny { 10 } else { WAITERS };
-    let loads = Arc::new(AtomicUsize::new(0));
-    let load = |loads: &Arc<AtomicUsize>| {
-        let loads = Arc::clone(loads);
-        async move {
-            loads.fetch_add(1, Ordering::Relaxed);
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
-            value(100)
-        }
-    };
-    let race = Race::new("1,000 waiters on one load", Unit::Nanoseconds)
+    let race = Race::new(name, Unit::Nanoseconds)
         .ours("Larder", async || {
-            let (key, before) = (Arc::<str>::from(new.key()), loads.load(Ordering::Relaxed));
-            let started = Instant::now();
-            let tasks = (0..count).map(|_| {
-                let (cache, key, load) = (cache.clone(), Arc::clone(&key), load(&loads));
-                tokio::spawn(async move { cache.get_or_set_with(&key, |_| load).await })
-            });
-            for task in tasks.collect::<Vec<_>>() {
-                task.await.expect("no panic").expect("a value");
-            }
-            let took = started.elapsed();
-            assert_eq!(loads.load(Ordering::Relaxed) - before, 1, "more than one load");
-            took.as_nanos() as f64
+            let key = Arc::<str>::from(new.key());
+            crowd!(
+                count,
+                end,
+                |crowd| (cache = cache, key = key),
+                cache.get_or_set_with(&key, |_| crowd.load()).await.expect("a value")
+            )
         })
         .peer(ONCE, async || {
-            let cell = Arc::new(tokio::sync::OnceCell::<Bytes>::new());
-            let started = Instant::now();
-            let tasks = (0..count).map(|_| {
-                let (cell, load) = (Arc::clone(&cell), load(&loads));
-                tokio::spawn(async move { cell.get_or_init(|| load).await.clone() })
-            });
-            for task in tasks.collect::<Vec<_>>() {
-                task.await.expect("no panic");
-            }
-            started.elapsed().as_nanos() as f64
-        })
-        .times(ONCE, 1.0 / 1.15);
+            let cell = Arc::new(OnceCell::<Bytes>::new());
+            crowd!(
+                count,
+                end,
+                |crowd| (cell = cell),
+                cell.get_or_init(|| crowd.load()).await.clone()
+            )
+        });
+    let race = match end {
+        End::AllWait => race.times(ONCE, 1.0 / 1.15),
+        End::AfterTurns(_) => race,
+    };
     #[cfg(feature = "peers")]
     let race = race.peer(MOKA, async || {
         let key = new.key();
-        let started = Instant::now();
-        let tasks = (0..count).map(|_| {
-            let (cache, key, load) = (moka.clone(), key.clone(), load(&loads));
-            tokio::spawn(async move { cache.get_with(key, load).await })
-        });
-        for task in tasks.collect::<Vec<_>>() {
-            task.await.expect("no panic");
-        }
-        started.elapsed().as_nanos() as f64
+        crowd!(
+            count,
+            end,
+            |crowd| (cache = moka, key = key),
+            cache.get_with(key, crowd.load()).await
+        )
     });
     // A turn takes less than a millisecond.
     race.run(20 * size.rounds()).await
