@@ -170,10 +170,12 @@ fn a_command_stops_and_goes_on_with_its_lock(larder: &Larder) {
         assert_eq!(running.end().status, 9, "{name}");
     }
     // One that does not stop is not left alone.
-    let script = "trap '' TSTP; echo ready; read line; exit 9";
+    let script =
+        "trap seen=1 TSTP; echo ready; until [ $seen ]; do :; done; echo seen; read line; exit 9";
     let mut running = Running::start(larder, &["--lease", "2m"], script);
     assert_eq!(running.line(), "ready");
     running.signal("-TSTP");
+    assert_eq!(running.line(), "seen");
     running.go_on();
     assert_eq!(running.end().status, 9);
 }
