@@ -103,7 +103,9 @@ mod unix {
                 let kind = SignalKind::from_raw(of.as_raw());
                 Ok((Signal(of), signal(kind).map_err(Error::from_io)?))
             };
-            ALL.into_iter().map(listen).collect::<Outcome<_>>().map(Self)
+            let ignored = ignored();
+            let heard = |of: &Of| *of == Of::CHILD || ignored >> (of.as_raw() - 1) & 1 == 0;
+            ALL.into_iter().filter(heard).map(listen).collect::<Outcome<_>>().map(Self)
         }
 
         /// The next one that comes.
@@ -131,6 +133,14 @@ mod unix {
                 }
             }
         }
+    }
+
+    /// What whoever started this process has it ignore, as `nohup` does, a bit for each signal: it stays
+    /// so, for the command too. Only Linux tells.
+    fn ignored() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
     }
 
     impl Signal {

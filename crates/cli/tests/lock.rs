@@ -41,6 +41,10 @@ impl Running {
     fn start(larder: &Larder, options: &[&str], script: &str) -> Self {
         let mut command = larder.command(&["lock", "k"]);
         command.args(options).args(["--", "sh", "-c", script]);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
@@ -156,6 +160,18 @@ fn signals_are_passed_on(larder: &Larder) {
     running.signal("-TERM");
     assert_eq!(running.end().status, 143);
     larder.run(&["lock", "k", "--wait", "0", "--", "true"]).ok();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let larder = Larder::file();
+    let lock = larder.command(&["lock", "k", "--", "sh", "-c", "kill -HUP $$; exit 9"]);
+    let envs = lock.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut command = Command::new("nohup");
+    command.envs(envs).current_dir(larder.folder());
+    command.arg(lock.get_program()).args(lock.get_args());
+    assert_eq!(Running::of(command).end().status, 9);
 }
 
 fn a_command_stops_and_goes_on_with_its_lock(larder: &Larder) {

@@ -18,10 +18,11 @@ use crate::signals::{Child, Signals};
 /// holder before it. What the lock guards is safe from a command that was paused for longer than the
 /// lease where it refuses whatever comes with a smaller number.
 ///
-/// Signals are passed on: HUP, INT, QUIT, TERM, USR1, USR2, ALRM, VTALRM, PROF, WINCH and CONT. At
-/// TSTP, TTIN and TTOU, `larder` stops once the command has, and goes on with it: where the lock was
-/// lost meanwhile, the command is killed first. Any other signal that ends or stops `larder`, as KILL
-/// and STOP do, leaves the command running, and without its lock when the lease is over.
+/// Signals are passed on: HUP, INT, QUIT, TERM, USR1, USR2, ALRM, VTALRM, PROF, WINCH and CONT; on
+/// Linux, what `larder` was started to ignore, as by nohup, the command ignores too. At TSTP, TTIN and
+/// TTOU, `larder` stops once the command has, and goes on with it: where the lock was lost meanwhile,
+/// the command is killed first. Any other signal that ends or stops `larder`, as KILL and STOP do,
+/// leaves the command running, and without its lock when the lease is over.
 ///
 /// The exit status is the command's: 128 and the signal's number where one ended it, 127 where it is
 /// not found, 126 where it cannot be run. Otherwise, with a line on standard error: 4 when the lock is
