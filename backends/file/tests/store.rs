@@ -31,13 +31,17 @@ fn opening_touches_the_disk_on_a_blocking_thread_alone() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
     runtime.unwrap().block_on(async {
+        // There is one such thread, and it is busy.
+        let (release, busy) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || busy.recv());
         let mut build = std::pin::pin!(FileStore::builder(folder.path()).build());
         std::future::poll_fn(|context| {
             assert!(build.as_mut().poll(context).is_pending());
             std::task::Poll::Ready(())
         })
         .await;
-        // There is one such thread: this ends after what has been begun before.
+        release.send(()).unwrap();
+        // This ends after what has been begun before.
         tokio::task::spawn_blocking(|| ()).await.unwrap();
         let root = std::fs::File::open(folder.path()).unwrap();
         root.set_modified(std::time::UNIX_EPOCH).unwrap();
