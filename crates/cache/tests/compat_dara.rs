@@ -3,10 +3,15 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{Oops, SECOND, memory, settle, space};
 use larder_cache::compat::{DaraCacheStore, DaraGet, DaraStore};
-use larder_cache::{CacheError, CacheResult, CacheScope, Policy, RegistryEntry, ScopeContext};
-use larder_core::ManualClock;
+use larder_cache::{
+    CacheBuilder, CacheError, CacheResult, CacheScope, Policy, RegistryEntry, ScopeContext,
+};
+use larder_core::{ErrorKind, ExpiresIn, ManualClock, NamespacedStore};
+use larder_file::FileStore;
 use tokio::task::JoinHandle;
 
 const GLOBAL: CacheScope = CacheScope::Global;
@@ -175,6 +180,25 @@ async fn cache_store_get_set_and_delete() {
     assert_eq!(store.get(&lru, "k", false).await.unwrap(), Some(1));
     assert_eq!(store.delete(&lru, "k").await.unwrap(), Some(1), "the old value");
     assert_eq!(store.delete(&lru, "k").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn cache_store_over_what_other_processes_share() {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Arc<dyn NamespacedStore> =
+        Arc::new(FileStore::builder(folder.path()).build().await.unwrap());
+    let lru = entry(Policy::Lru { max: 1 });
+    let strict = DaraCacheStore::<u32>::new(files.clone());
+    let refused = strict.set(&lru, "k", &1, false).await.unwrap_err();
+    assert_eq!(refused.store_kind(), Some(ErrorKind::InvalidConfig));
+    let store = DaraCacheStore::<u32>::with_settings(files, CacheBuilder::per_process);
+    for key in ["a", "b"] {
+        store.set(&lru, key, &1, false).await.unwrap();
+    }
+    let left = store.entry(&lru).await.unwrap().cache().list().await.unwrap();
+    assert_eq!(left.iter().map(|it| &*it.key).collect::<Vec<_>>(), ["b"]);
+    let life = store.entry(&lru).await.unwrap().cache().get("b").await.unwrap().unwrap();
+    assert_eq!(life.expires_in(), ExpiresIn::Never);
 }
 
 #[tokio::test]

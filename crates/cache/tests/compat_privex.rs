@@ -91,6 +91,16 @@ async fn get_or_set_with_a_function_of_the_key_called_once_and_awaited() {
 }
 
 #[tokio::test]
+async fn get_or_set_with_an_awaitable() {
+    let (adapter, _) = adapter().await;
+    let cache = adapter.cache();
+    assert_eq!(cache.get_or_set_future("k", async { 1 }).await.unwrap(), 1);
+    let unpolled = async { panic!("a hit wants no value") };
+    assert_eq!(cache.get_or_set_future::<u32>("k", unpolled).await.unwrap(), 1);
+    assert_eq!(adapter.get("k", None, true).await.unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn get_or_set_async_of_five_at_once_runs_one_loader() {
     let (cache, _) = adapter().await;
     let calls = Arc::new(AtomicU32::new(0));

@@ -4,8 +4,8 @@ use larder_core::{Codec, Expiry, MessagePack};
 use tokio::task::JoinHandle;
 
 use crate::{
-    Cache, CacheResult, CacheScope, CacheStore, CacheStoreHandle, Lookup, PendingValue,
-    RegistryEntry,
+    Cache, CacheBuilder, CacheResult, CacheScope, CacheScopeStore, CacheStore, CacheStoreHandle,
+    Lookup, PendingValue, RegistryEntry, Space,
 };
 
 /// What Dara's `get` finds.
@@ -163,7 +163,43 @@ impl<V: Send + Sync + 'static> DaraCacheStore<V> {
     where
         MessagePack: Codec<V>,
     {
-        Self(CacheStore::with_settings(store, |builder| builder.default_ttl(Expiry::Never)))
+        Self::with_settings(store, |builder| builder)
+    }
+
+    /// A store of caches, each built as `adjust` says, with values without expiry to begin with: a
+    /// store that other processes write to as well wants
+    /// [`per_process`](CacheBuilder::per_process) for Dara's default, `LRU(10)`.
+    ///
+    /// ```
+    /// # use larder_cache::{Policy, RegistryEntry, compat::DaraCacheStore};
+    /// # use larder_file::FileStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let files = std::sync::Arc::new(FileStore::builder(folder.path()).build().await?);
+    /// let store = DaraCacheStore::<u32>::with_settings(files, |builder| builder.per_process());
+    /// let plots = RegistryEntry::new("plots", Policy::Lru { max: 10 });
+    /// store.set(&plots, "first", &1, false).await?;
+    /// assert_eq!(store.get(&plots, "first", false).await?, Some(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_settings<F>(store: impl Into<CacheStoreHandle>, adjust: F) -> Self
+    where
+        MessagePack: Codec<V>,
+        F: Fn(CacheBuilder<Space>) -> CacheBuilder<Space> + Send + Sync + 'static,
+    {
+        let settings =
+            move |builder: CacheBuilder<Space>| adjust(builder.default_ttl(Expiry::Never));
+        Self(CacheStore::with_settings(store, settings))
+    }
+
+    /// The `CacheScopeStore` of an entry.
+    ///
+    /// # Errors
+    /// As [`CacheStore::entry`].
+    pub async fn entry(&self, registry_entry: &RegistryEntry) -> CacheResult<CacheScopeStore<V>> {
+        self.0.entry(registry_entry).await
     }
 
     /// `get(registry_entry, key, unpin=False)`.
