@@ -100,9 +100,10 @@ impl<V: 'static> Cache<V> {
 }
 
 impl<V> LockKey<'_, V> {
-    /// Waits so long at most.
+    /// Waits so long at most; for no time at all, it is [`no_wait`](Self::no_wait), and a lock that is
+    /// free is given however long the store takes for that.
     pub fn wait(mut self, at_most: Duration) -> Self {
-        self.wait = Wait::AtMost(at_most);
+        self.wait = if at_most.is_zero() { Wait::No } else { Wait::AtMost(at_most) };
         self
     }
 
@@ -115,7 +116,7 @@ impl<V> LockKey<'_, V> {
 }
 
 impl<V> GetSetKey<'_, V> {
-    /// Waits so long at most.
+    /// Waits so long at most: see [`LockKey::wait`].
     pub fn wait(self, at_most: Duration) -> Self {
         Self(self.0.wait(at_most))
     }

@@ -61,6 +61,17 @@ async fn one_who_waits_gets_it_soon_after_the_release() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_free_lock_is_given_to_one_who_waits_for_no_time() {
+    let world = World::new();
+    let (one, other) = (world.process().await, world.process().await);
+    world.store.answer_late(1, SECOND);
+    let guard = one.cache.lock("k").wait(Duration::ZERO).await.unwrap();
+    let refused = other.cache.getset("k").wait(Duration::ZERO).await;
+    assert!(matches!(refused, Err(CacheError::Busy)));
+    guard.release().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lock_is_renewed_as_long_as_its_guard_lives() {
     let world = World::new();
     let (one, other) = (world.process().await, world.process().await);
