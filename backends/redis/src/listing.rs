@@ -314,7 +314,7 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
         lease: &mut Lease<'_>,
         from: u64,
         rest: &Rest,
-        count: usize,
+        mut count: usize,
     ) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let mut at = from;
@@ -328,6 +328,8 @@ impl<F: Fn(&[u8]) -> Option<String>> Walk<'_, F> {
             }
             course.pass(next)?;
             at = next;
+            // The stretch may have been walked in far wider steps than a small page begins with.
+            count = (count * 2).min(COUNT);
         }
     }
 

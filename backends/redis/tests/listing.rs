@@ -127,6 +127,23 @@ async fn a_sparse_namespace_is_found_among_much_else() {
 }
 
 #[tokio::test]
+async fn pages_of_one_cost_about_as_much_as_what_they_walk() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::builder(server.url()).build().await.unwrap();
+    let other = RedisStore::builder(server.url()).namespace("other").build().await.unwrap();
+    fill(&other, 20_000).await;
+    let keys = fill(&store, 40).await;
+    let mut connection = store.connection().await.unwrap();
+    let _: () = run(&mut connection, &[b"CONFIG", b"RESETSTAT"]).await;
+    assert!(pages(&store, 1).await.keys().eq(keys.iter()));
+    let stats: String = run(&mut connection, &[b"INFO", b"commandstats"]).await;
+    let calls = stats.split_once("cmdstat_scan:calls=").unwrap().1.split(',').next().unwrap();
+    // About ten to reach each key, and as many where a stretch is walked again.
+    let calls: usize = calls.parse().unwrap();
+    assert!(calls < keys.len() * 30, "{calls} scans for {} keys", keys.len());
+}
+
+#[tokio::test]
 async fn children_are_found_at_any_depth() {
     let root = Root::new();
     let store = root.store().await;
