@@ -341,6 +341,25 @@ async fn refusals_have_their_kinds() {
 }
 
 #[tokio::test]
+async fn a_key_that_may_not_be_read_hides_no_other() {
+    let server = Server::start(&[]).await;
+    let admin = RedisStore::builder(server.url()).build().await.unwrap();
+    admin.set("mine", "v").await.unwrap();
+    admin.set("theirs", "v").await.unwrap();
+    let mut connection = admin.connection().await.unwrap();
+    let acl: &[&[u8]] = &[b"ACL", b"SETUSER", b"u", b"on", b">p", b"~larder:mine*", b"+@all"];
+    let _: () = run(&mut connection, acl).await;
+    let url = format!("redis://u:p@127.0.0.1:{}", server.port);
+    let store = RedisStore::builder(url).build().await.unwrap();
+    let many = store.get_many(&["mine", "theirs", "mine too"]).await.unwrap();
+    let [mine, theirs, none] = many.try_into().unwrap();
+    assert_eq!(mine.unwrap().as_deref(), Some(&b"v"[..]));
+    let theirs = theirs.unwrap_err();
+    assert_eq!((theirs.kind(), theirs.key()), (ErrorKind::PermissionDenied, Some("theirs")));
+    assert_eq!(none.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_cluster_is_refused() {
     let server = Server::start(&["--cluster-enabled", "yes"]).await;
     let error = RedisStore::builder(server.url()).build().await.unwrap_err();
