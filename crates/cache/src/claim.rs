@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::CacheResult;
 use crate::backoff::Backoff;
 use crate::builder::StoreFailure;
-use crate::chance;
+use crate::chance::{self, Owner};
 use crate::circuit::is_trouble;
-use crate::compare::{delete_if, holding, replace_if};
+use crate::compare::{delete_where, holding, replace_with};
 use crate::distributed::{Coordination, name};
 use crate::placeholder::Placeholder;
 use crate::route::Route;
@@ -43,8 +43,8 @@ pub(crate) enum Claimed {
 /// A load that is this process's own. Dropped without a fill, it is given up in the background.
 pub(crate) struct Claim {
     data: Record,
-    /// What is put where the entry is missing; the fill replaces this very record.
-    marker: Bytes,
+    /// Of the marker that is put where the entry is missing; the fill replaces that very record.
+    owner: Owner,
     /// Where there is an entry, though none that is wanted: a lease beside it, and the condition that
     /// it is still the same.
     beside: Record,
@@ -76,7 +76,7 @@ impl Inner {
         let name = name(&route.scope, key, places.loads.capabilities().max_key_len);
         let claim = Claim {
             data: Record { store: Arc::clone(&route.store), key: Arc::clone(key) },
-            marker: Placeholder::Loading(chance::owner()).encode(),
+            owner: chance::owner(),
             beside: Record { store: Arc::clone(&places.loads), key: name.into() },
             over: std::sync::OnceLock::new(),
             marked: AtomicBool::new(false),
@@ -140,6 +140,10 @@ impl Step {
 }
 
 impl Claim {
+    fn is_ours(&self, value: &[u8]) -> bool {
+        Placeholder::is_load_of(self.owner, value)
+    }
+
     async fn step(&self, inner: &Inner, accept: &Accept) -> larder_core::Result<Step> {
         let Some(entry) = self.read(inner).await? else {
             // Noted first: what is not answered may have been done.
@@ -147,11 +151,11 @@ impl Claim {
             let marked = self.put(inner, &self.data).await?;
             return Ok(if marked { Step::Ours } else { Step::Again });
         };
-        if entry.value == self.marker {
+        if self.is_ours(&entry.value) {
             return Ok(Step::Ours);
         }
         let placeholder = Placeholder::decode(&entry.value);
-        if matches!(placeholder, Some(Placeholder::Loading(_) | Placeholder::Failed)) {
+        if matches!(placeholder, Some(Placeholder::Loading { .. } | Placeholder::Failed)) {
             return Ok(Step::wait_for(&entry));
         }
         if accept(&entry.value) {
@@ -168,7 +172,7 @@ impl Claim {
             self.waits_beside.store(true, SeqCst);
             // Should it be ours after all, an answer was lost.
             return Ok(match inner.budgeted(self.beside.get()).await? {
-                Some(holder) if holder.value == self.marker => {
+                Some(holder) if self.is_ours(&holder.value) => {
                     self.begin_over(inner, &entry).await?
                 }
                 Some(holder) => Step::wait_for(&holder),
@@ -188,7 +192,7 @@ impl Claim {
                 Ok(Step::Ours)
             }
             _ => {
-                inner.budgeted(self.beside.delete_if(&self.marker)).await?;
+                inner.budgeted(self.beside.delete_of(self.owner)).await?;
                 self.leased.store(false, SeqCst);
                 Ok(Step::Again)
             }
@@ -198,7 +202,7 @@ impl Claim {
     /// What to wait for where the lease beside the entry is another's.
     async fn anothers_lease(&self, inner: &Inner) -> larder_core::Result<Option<Step>> {
         let holder = inner.budgeted(self.beside.get()).await?;
-        Ok(holder.filter(|holder| holder.value != self.marker).as_ref().map(Step::wait_for))
+        Ok(holder.filter(|holder| !self.is_ours(&holder.value)).as_ref().map(Step::wait_for))
     }
 
     async fn read(&self, inner: &Inner) -> larder_core::Result<Option<Entry>> {
@@ -219,7 +223,8 @@ impl Claim {
     async fn put(&self, inner: &Inner, record: &Record) -> larder_core::Result<bool> {
         let options =
             SetOptions::default().with_expiry(self.lease).with_condition(Condition::Absent);
-        let set = record.store.set_opts(&record.key, self.marker.clone(), options);
+        let marker = Placeholder::Loading { owner: self.owner, fence: None }.encode();
+        let set = record.store.set_opts(&record.key, marker, options);
         Ok(inner.budgeted(set).await?.is_applied())
     }
 
@@ -230,10 +235,11 @@ impl Claim {
 
     /// What the fill is conditioned on; `None` when it was overtaken.
     pub(crate) async fn condition(&self) -> larder_core::Result<Option<Condition>> {
-        match self.over.get() {
-            Some(condition) => Ok(Some(condition.clone())),
-            None => holding(&*self.data.store, &self.data.key, &self.marker).await,
+        if let Some(condition) = self.over.get() {
+            return Ok(Some(condition.clone()));
         }
+        let held = holding(&*self.data.store, &self.data.key, |it| self.is_ours(it)).await?;
+        Ok(held.map(|(_, condition)| condition))
     }
 
     /// Waits for `work` and renews the lease meanwhile; `lost` is called when it is another's.
@@ -249,7 +255,8 @@ impl Claim {
             }
             asked = Instant::now();
             let Record { store, key } = self.held();
-            let renewal = replace_if(&**store, key, &self.marker, &self.marker, self.lease.into());
+            let is_ours = |it: &[u8]| self.is_ours(it);
+            let renewal = replace_with(&**store, key, is_ours, |it| it, self.lease.into());
             // An error is tried again later; should the lease end, the fill is refused by the store.
             if let Ok(Ok(false)) = timeout(self.lease / 3, renewal).await {
                 break;
@@ -262,7 +269,8 @@ impl Claim {
     /// Tells others of the failure, for so long.
     pub(crate) async fn failed(&self, ttl: Duration) {
         let (Record { store, key }, failed) = (self.held(), Placeholder::Failed.encode());
-        let told = replace_if(&**store, key, &self.marker, &failed, ttl.into());
+        let is_ours = |it: &[u8]| self.is_ours(it);
+        let told = replace_with(&**store, key, is_ours, |_| failed.clone(), ttl.into());
         // What is not answered in time is left to whoever removes the marker.
         if let Ok(Ok(true)) = timeout(self.lease / 3, told).await {
             self.marked.store(false, SeqCst);
@@ -273,7 +281,7 @@ impl Claim {
     /// The fill was made: the marker is gone with it.
     pub(crate) async fn filled(&self) {
         self.marked.store(false, SeqCst);
-        if self.leased.load(SeqCst) && self.beside.delete_if(&self.marker).await.is_ok() {
+        if self.leased.load(SeqCst) && self.beside.delete_of(self.owner).await.is_ok() {
             self.leased.store(false, SeqCst);
         }
     }
@@ -285,8 +293,8 @@ impl Record {
         self.store.get_opts(&self.key, options).await
     }
 
-    async fn delete_if(&self, expected: &Bytes) -> larder_core::Result<bool> {
-        delete_if(&*self.store, &self.key, expected).await
+    async fn delete_of(&self, owner: Owner) -> larder_core::Result<bool> {
+        delete_where(&*self.store, &self.key, |it| Placeholder::is_load_of(owner, it)).await
     }
 }
 
@@ -295,9 +303,9 @@ impl Drop for Claim {
         let records = [(&self.marked, &self.data), (&self.leased, &self.beside)];
         for (there, record) in records {
             if there.load(SeqCst) {
-                let (record, marker) = (record.clone(), self.marker.clone());
+                let (record, owner) = (record.clone(), self.owner);
                 // What cannot be removed is over with its lease.
-                self.runtime.spawn(async move { record.delete_if(&marker).await });
+                self.runtime.spawn(async move { record.delete_of(owner).await });
             }
         }
     }

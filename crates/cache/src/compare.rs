@@ -8,21 +8,38 @@ use larder_core::{
 /// How often a record is looked at anew that has another version and the same value.
 const ATTEMPTS: usize = 8;
 
-/// The condition that holds as long as the key has this very value; `None` when it has not.
+/// What the key has, and the condition that holds as long as it has that; `None` where it is not what
+/// is expected.
 pub(crate) async fn holding(
     store: &dyn NamespacedStore,
     key: &str,
-    expected: &[u8],
-) -> Result<Option<Condition>, Error> {
+    is_expected: impl Fn(&[u8]) -> bool,
+) -> Result<Option<(Bytes, Condition)>, Error> {
     let entry = store.get_opts(key, GetOptions::default().with_version(true)).await?;
-    match entry {
-        Some(entry) if entry.value == expected => {
-            entry.version.map(|version| Some(Condition::Matches(version))).ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "the store declares conditions and no version")
-            })
+    let Some(entry) = entry.filter(|entry| is_expected(&entry.value)) else { return Ok(None) };
+    let version = entry.version.ok_or_else(|| {
+        Error::new(ErrorKind::Internal, "the store declares conditions and no version")
+    })?;
+    Ok(Some((entry.value, Condition::Matches(version))))
+}
+
+/// Sets the key to what `new` makes of its value if that is what is expected, and tells whether it was.
+pub(crate) async fn replace_with(
+    store: &dyn NamespacedStore,
+    key: &str,
+    is_expected: impl Fn(&[u8]) -> bool,
+    new: impl Fn(Bytes) -> Bytes,
+    expiry: Expiry,
+) -> Result<bool, Error> {
+    for _ in 0..ATTEMPTS {
+        let held = holding(store, key, &is_expected).await?;
+        let Some((value, condition)) = held else { return Ok(false) };
+        let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
+        if store.set_opts(key, new(value), options).await?.is_applied() {
+            return Ok(true);
         }
-        _ => Ok(None),
     }
+    Err(ErrorKind::Conflict.into())
 }
 
 /// Sets the key if it still has the value `expected`, and tells whether it had.
@@ -33,10 +50,20 @@ pub(crate) async fn replace_if(
     new: &Bytes,
     expiry: Expiry,
 ) -> Result<bool, Error> {
+    replace_with(store, key, |value| value == expected, |_| new.clone(), expiry).await
+}
+
+/// Deletes the key if it has what is expected, and tells whether it had.
+pub(crate) async fn delete_where(
+    store: &dyn NamespacedStore,
+    key: &str,
+    is_expected: impl Fn(&[u8]) -> bool,
+) -> Result<bool, Error> {
     for _ in 0..ATTEMPTS {
-        let Some(condition) = holding(store, key, expected).await? else { return Ok(false) };
-        let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
-        if store.set_opts(key, new.clone(), options).await?.is_applied() {
+        let held = holding(store, key, &is_expected).await?;
+        let Some((_, condition)) = held else { return Ok(false) };
+        let options = DeleteOptions::default().with_condition(condition);
+        if store.delete_opts(key, options).await? {
             return Ok(true);
         }
     }
@@ -49,12 +76,5 @@ pub(crate) async fn delete_if(
     key: &str,
     expected: &[u8],
 ) -> Result<bool, Error> {
-    for _ in 0..ATTEMPTS {
-        let Some(condition) = holding(store, key, expected).await? else { return Ok(false) };
-        let options = DeleteOptions::default().with_condition(condition);
-        if store.delete_opts(key, options).await? {
-            return Ok(true);
-        }
-    }
-    Err(ErrorKind::Conflict.into())
+    delete_where(store, key, |value| value == expected).await
 }

@@ -43,7 +43,7 @@ async fn remove(store: &dyn NamespacedStore, key: &str) -> Result<()> {
     let condition = match store.get_opts(key, GetOptions::default().with_version(true)).await {
         Ok(None) => return Ok(()),
         Ok(Some(entry)) => match (Placeholder::decode(&entry.value), entry.version) {
-            (Some(Placeholder::Loading(_)), _) => return Ok(()),
+            (Some(Placeholder::Loading { .. }), _) => return Ok(()),
             (_, Some(version)) => Condition::Matches(version),
             (_, None) => Condition::Any,
         },

@@ -1,7 +1,8 @@
 //! Telling the data under whose lock it is read (L2).
 
-use larder_core::{Bytes, Condition, Deadline, Error, ErrorKind, SetOptions};
+use larder_core::{Bytes, Condition, Deadline, Error, ErrorKind, Expiry, SetOptions};
 
+use crate::chance::Owner;
 use crate::envelope::Envelope;
 use crate::lease::{Companion, at_least};
 use crate::lock::Seen;
@@ -19,20 +20,21 @@ impl Locked {
         for _ in 0..ATTEMPTS {
             let (record, condition) = self.see_record().await?;
             let found = record.clone().and_then(|bytes| Envelope::decode(bytes).ok());
-            let known = match (&record, &found) {
-                (_, Some(envelope)) => envelope.head.fence,
+            let (known, loading) = match (&record, &found) {
+                (_, Some(envelope)) => (envelope.head.fence, None),
                 (Some(bytes), None) => match Placeholder::decode(bytes) {
-                    Some(Placeholder::Locked(fence)) => Some(fence),
-                    Some(Placeholder::Failed) => None,
-                    // A load is under way, or it is no entry: left alone, and watched.
-                    _ => return Ok((None, Seen { fence: Some(fence), ..self.seen(condition) })),
+                    Some(Placeholder::Locked(fence)) => (Some(fence), None),
+                    Some(Placeholder::Loading { owner, fence }) => (fence, Some(owner)),
+                    Some(Placeholder::Failed) => (None, None),
+                    // It is no entry: left alone, and watched.
+                    None => return Ok((None, Seen { fence: Some(fence), ..self.seen(condition) })),
                 },
-                (None, None) => None,
+                (None, None) => (None, None),
             };
             if known.is_some_and(|known| known > fence) {
                 return Err(CacheError::LockLost);
             }
-            if let Some(seen) = self.write_stamp(fence, found.clone(), condition).await? {
+            if let Some(seen) = self.write_stamp(fence, found.clone(), loading, condition).await? {
                 return Ok((found, seen));
             }
         }
@@ -44,19 +46,24 @@ impl Locked {
         &self,
         fence: u64,
         found: Option<Envelope>,
+        loading: Option<Owner>,
         condition: Condition,
     ) -> CacheResult<Option<Seen>> {
         let now = self.inner.now();
         let lease = self.inner.coordination.as_ref().map(|it| it.lease).unwrap_or_default();
-        let (bytes, until, is_placeholder) = match found {
-            Some(mut envelope) => {
+        let (bytes, until, is_placeholder) = match (found, loading) {
+            (Some(mut envelope), _) => {
                 envelope.head.fence = Some(fence);
                 let until = envelope.head.kept_until(self.inner.retention());
                 (envelope.encode(), until, false)
             }
-            None => (Placeholder::Locked(fence).encode(), Some(Deadline::at(now)), true),
+            (None, Some(owner)) => {
+                (Placeholder::Loading { owner, fence: Some(fence) }.encode(), None, false)
+            }
+            (None, None) => (Placeholder::Locked(fence).encode(), Some(Deadline::at(now)), true),
         };
-        let expiry = at_least(until, now, lease);
+        // The marker of a load is kept by whoever loads.
+        let expiry = if loading.is_some() { Expiry::Keep } else { at_least(until, now, lease) };
         let options = SetOptions::default().with_expiry(expiry).with_condition(condition);
         let outcome = self.route.store.set_opts(&self.slot.id.key, bytes.clone(), options).await;
         if !self.inner.settle(outcome)?.is_applied() {

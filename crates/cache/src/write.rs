@@ -434,6 +434,9 @@ impl Locked {
         written: Option<(Bytes, Head)>,
     ) -> CacheResult<Seen> {
         let (record, condition) = self.see_record().await?;
+        if let (None, Some(fence)) = (&record, fence) {
+            return self.see_nothing(fence).await;
+        }
         let overtaken = match (&record, &written) {
             (Some(found), Some((written, _))) => found != written,
             (Some(_), None) => true,
@@ -443,6 +446,17 @@ impl Locked {
             self.companion(bytes, head.kept_until(self.inner.retention()), false)
         });
         Ok(Seen { overtaken, fence, companion, ..self.seen(condition) })
+    }
+
+    /// As [`see_again`](Self::see_again), where nothing is left of what was written under the lock
+    /// with this token: a later holder who reads the key has to change something here.
+    async fn see_nothing(&self, fence: u64) -> CacheResult<Seen> {
+        match self.stamp(fence).await {
+            Ok((found, seen)) => Ok(Seen { overtaken: found.is_some(), ..seen }),
+            // The write was made all the same.
+            Err(CacheError::LockLost) => Ok(Seen { overtaken: true, ..Seen::default() }),
+            Err(error) => Err(error),
+        }
     }
 
     /// The record, and the condition that holds as long as nobody changes it, where the store can

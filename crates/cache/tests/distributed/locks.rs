@@ -327,6 +327,47 @@ async fn the_data_refuses_a_write_that_comes_after_the_next_holders_reading() {
     }
 }
 
+/// As above, where no entry is there to tell a later holder by, and that one only reads.
+#[tokio::test(start_paused = true)]
+async fn the_data_refuses_a_write_that_comes_after_the_next_holder_found_nothing() {
+    for is_loaded in [false, true] {
+        let world = World::new();
+        let (one, other, third) =
+            (world.process().await, world.process().await, world.process().await);
+        let loading = is_loaded.then(|| {
+            let cache = third.cache.clone();
+            let load = async |_| {
+                tokio::time::sleep(LEASE * 3).await;
+                5
+            };
+            tokio::spawn(async move { cache.get_or_set_with("k", load).await })
+        });
+        tokio::time::sleep(SECOND).await;
+        let mut stale = one.cache.getset("k").await.unwrap();
+        if !is_loaded {
+            stale.set(&8).ttl(Duration::ZERO).await.unwrap();
+        }
+        one.way.plan(Call::Set, 1, Fault::Hang);
+        let writing = tokio::spawn(async move { stale.set(&9).await });
+        one.way.hanging(1).await;
+        cut_off(&one);
+        let held = other.cache.getset("k").await.unwrap();
+        assert!(held.item().is_none());
+        held.release().await;
+        one.way.heal();
+        one.way.release();
+        assert!(matches!(writing.await.unwrap(), Err(CacheError::LockLost)));
+        assert_eq!(other.cache.get_value("k").await.unwrap(), None);
+        // Nor does the reading under a lock cost others their load.
+        if let Some(loading) = loading {
+            assert_eq!(loading.await.unwrap().unwrap(), 5);
+            assert_eq!(other.cache.get_value("k").await.unwrap(), Some(5));
+        }
+        let keys = keys(&*world.raw()).await;
+        assert_eq!(keys.is_empty(), !is_loaded, "{keys:?}");
+    }
+}
+
 /// The holder is paused after it has taken the lock, and before it reads the entry.
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_reads_after_the_next_one_has_lost_its_lock() {
