@@ -108,6 +108,23 @@ impl Inner {
         }
     }
 
+    /// Sees to it that a caller joins no load of this process that another one has overtaken before,
+    /// and tells whether there was one (F2). The caller has looked, and `seen` whose load is under way.
+    pub(crate) async fn leave_overtaken(
+        &self,
+        route: &Route,
+        key: &str,
+        seen: Option<Owner>,
+    ) -> bool {
+        let Some((slot, flight, claim)) = self.table.claimed(route, key) else { return false };
+        // Looked at again: the load may have been claimed since.
+        let left = seen != Some(claim.owner) && matches!(claim.is_overtaken(self).await, Ok(true));
+        if left {
+            slot.leave(&flight);
+        }
+        left
+    }
+
     /// A call to the store within its budget, counted by the circuit.
     async fn budgeted<T>(
         &self,
@@ -240,6 +257,16 @@ impl Claim {
         }
         let held = holding(&*self.data.store, &self.data.key, |it| self.is_ours(it)).await?;
         Ok(held.map(|(_, condition)| condition))
+    }
+
+    /// Tells whether what the fill is conditioned on has gone.
+    async fn is_overtaken(&self, inner: &Inner) -> larder_core::Result<bool> {
+        let Some(entry) = inner.budgeted(self.data.get()).await? else { return Ok(true) };
+        Ok(match self.over.get() {
+            Some(Condition::Matches(version)) => entry.version.as_ref() != Some(version),
+            _ if Placeholder::decode(&entry.value) == Some(Placeholder::Failed) => false,
+            _ => !self.is_ours(&entry.value),
+        })
     }
 
     /// Waits for `work` and renews the lease meanwhile; `lost` is called when it is another's.

@@ -50,7 +50,10 @@ impl Supervisor {
         let inner = &self.inner;
         let claim = match self.claim(&route, &accept).await {
             Ok(Claimed::Stored(envelope)) => return self.give(envelope),
-            Ok(Claimed::Ours(claim)) => Some(claim),
+            Ok(Claimed::Ours(claim)) => {
+                self.flight.set_claim(&claim);
+                Some(claim)
+            }
             Ok(Claimed::Failed) => {
                 let error = CacheError::Load(LoadFailure::elsewhere());
                 self.slot.finish(&self.flight, Outcome::Failed(error));

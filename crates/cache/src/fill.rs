@@ -141,10 +141,16 @@ impl<V: Send + 'static> Cache<V> {
         let mut attempts = 0;
         loop {
             attempts += 1;
+            let route = self.route()?;
             let (stale, store_failed) = match found {
                 Ok(Found::Live(value)) => return Ok(value),
                 Ok(Found::Stale(value)) => (Some(value), false),
-                Ok(Found::Missing) => (None, false),
+                Ok(Found::Missing(seen)) => {
+                    if inner.coordination.is_some() {
+                        inner.leave_overtaken(&route, key, seen).await;
+                    }
+                    (None, false)
+                }
                 Err(CacheError::Store(error))
                     if is_trouble(error.kind())
                         && inner.config.when_store_fails == StoreFailure::LoadDirectly =>
@@ -153,7 +159,6 @@ impl<V: Send + 'static> Cache<V> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let route = self.route()?;
             let accept = inner.coordination.is_some().then(|| self.acceptance());
             let refresh = stale.is_some();
             let alone = attempts > ATTEMPTS;

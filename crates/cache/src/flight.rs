@@ -3,13 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
 use larder_core::{BoxFuture, Bytes, Namespace};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::claim::Claim;
 use crate::slot::lock;
 use crate::wakers::Wakers;
 use crate::{CacheError, CacheResult};
@@ -40,6 +41,8 @@ pub(crate) struct Flight {
     outcome: OnceLock<Outcome>,
     waiting: Mutex<Wakers>,
     task: OnceLock<AbortHandle>,
+    /// What makes the load this process's own, in a distributed space.
+    claim: OnceLock<Weak<Claim>>,
 }
 
 impl Flight {
@@ -54,6 +57,7 @@ impl Flight {
             outcome: OnceLock::new(),
             waiting: Mutex::default(),
             task: OnceLock::new(),
+            claim: OnceLock::new(),
         }
     }
 
@@ -131,6 +135,16 @@ impl Flight {
     pub(crate) fn set_task(&self, task: AbortHandle) {
         // Set once, by whoever started the flight.
         let _ = self.task.set(task);
+    }
+
+    pub(crate) fn set_claim(&self, claim: &Arc<Claim>) {
+        // Set once, by whoever started the flight.
+        let _ = self.claim.set(Arc::downgrade(claim));
+    }
+
+    /// The claim that the load runs under, once there is one.
+    pub(crate) fn claim(&self) -> Option<Arc<Claim>> {
+        self.claim.get()?.upgrade()
     }
 
     pub(crate) fn abort(&self) {

@@ -65,7 +65,9 @@ impl<V: 'static> Cache<V> {
         if let Some(item) = self.get(key).await? {
             return Ok(Lookup::Hit(item));
         }
-        let waiter = before.or_else(|| table.pending(&route, key));
+        let left = self.inner().coordination.is_some()
+            && self.inner().leave_overtaken(&route, key, None).await;
+        let waiter = before.filter(|_| !left).or_else(|| table.pending(&route, key));
         Ok(waiter.map_or(Lookup::Miss, |waiter| {
             let (scope, key) = (route.scope.clone(), key.into());
             Lookup::Pending(PendingValue { waiter, cache: self.clone(), scope, key })

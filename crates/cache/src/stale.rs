@@ -2,6 +2,8 @@
 
 use larder_core::{Deadline, Error};
 
+use crate::chance::Owner;
+use crate::placeholder::Placeholder;
 use crate::read::Fetched;
 use crate::route::Route;
 use crate::waiter::Waiter;
@@ -12,7 +14,8 @@ pub(crate) enum Found<V> {
     Live(V),
     /// Expired, and within the grace.
     Stale(V),
-    Missing,
+    /// Nothing, or in a distributed space the marker of this one's load.
+    Missing(Option<Owner>),
 }
 
 impl<V: 'static> Cache<V> {
@@ -25,11 +28,15 @@ impl<V: 'static> Cache<V> {
         key: &str,
         fetched: Fetched,
     ) -> CacheResult<Found<V>> {
+        let loader = match &fetched {
+            Ok(Some(bytes)) if self.inner().coordination.is_some() => Placeholder::loader(bytes),
+            _ => None,
+        };
         if !self.inner().config.grace.is_zero() {
-            return Ok(self.found_in_grace(route, key, fetched)?);
+            return Ok(self.found_in_grace(route, key, fetched, loader)?);
         }
         let value = self.value(route, key, fetched)?;
-        Ok(value.map_or(Found::Missing, Found::Live))
+        Ok(value.map_or(Found::Missing(loader), Found::Live))
     }
 
     fn found_in_grace(
@@ -37,11 +44,12 @@ impl<V: 'static> Cache<V> {
         route: &Route,
         key: &str,
         fetched: Fetched,
+        loader: Option<Owner>,
     ) -> Result<Found<V>, Error> {
         let inner = self.inner();
         let Some(envelope) = self.entry(fetched)? else {
             inner.counters.misses.add();
-            return Ok(Found::Missing);
+            return Ok(Found::Missing(loader));
         };
         let (now, grace) = (inner.now(), inner.config.grace);
         let live = envelope.head.is_live(now);
@@ -56,7 +64,7 @@ impl<V: 'static> Cache<V> {
             Ok(value) if serves => Ok(Found::Stale(value)),
             _ => {
                 inner.counters.misses.add();
-                Ok(Found::Missing)
+                Ok(Found::Missing(loader))
             }
         }
     }

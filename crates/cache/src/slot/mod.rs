@@ -202,6 +202,13 @@ impl Slot {
         self.state().negative.as_ref()?.0.remaining(now)
     }
 
+    /// Leaves a load that another process has overtaken to those who wait for it: later callers start
+    /// anew.
+    pub(crate) fn leave(&self, flight: &Arc<Flight>) {
+        flight.overtake();
+        self.detach(flight);
+    }
+
     fn detach(&self, flight: &Arc<Flight>) -> bool {
         self.state().current.take_if(|current| Arc::ptr_eq(current, flight)).is_some()
     }

@@ -16,6 +16,7 @@ use larder_core::chrono::{DateTime, Utc};
 
 use super::shelf::Shelf;
 use super::{Slot, State, lock};
+use crate::claim::Claim;
 use crate::flight::Flight;
 use crate::id::Id;
 use crate::route::Route;
@@ -176,6 +177,20 @@ impl Table {
         let slot = slots.get(hash::of_both(route.hash, key_hash), &route.scope, key)?;
         let State { current, .. } = &*slot.state();
         current.as_ref().map(|flight| Waiter::new(flight, slot))
+    }
+
+    /// The claimed load of a key, if there is one.
+    pub(crate) fn claimed(
+        &self,
+        route: &Route,
+        key: &str,
+    ) -> Option<(Arc<Slot>, Arc<Flight>, Arc<Claim>)> {
+        let key_hash = hash::of_key(key);
+        let slots = lock(&self.shard(key_hash).slots);
+        let slot = slots.get(hash::of_both(route.hash, key_hash), &route.scope, key)?;
+        let flight = slot.current()?;
+        let claim = flight.claim()?;
+        Some((Arc::clone(slot), flight, claim))
     }
 
     /// Tells whether something may be happening to a key with this hash.

@@ -204,6 +204,46 @@ async fn a_load_that_another_process_overtakes_is_not_stored() {
     }
 }
 
+/// Those who wait already get what was loaded, and nobody else does.
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_after_another_process_has_overtaken_a_load_starts_anew() {
+    for stale in [false, true] {
+        for winner in ["delete", "clear", "prefix", "zero set", "raw delete"] {
+            let world = World::new();
+            let (one, other) = (world.process().await, world.process().await);
+            if stale {
+                one.cache.set("k", &9).ttl(SECOND).await.unwrap();
+                tokio::time::sleep(SECOND).await;
+            }
+            let (before, after) = (Upstream::new(), Upstream::new());
+            let loading = ask(&one, &before, 1);
+            before.reached(1).await;
+            let joined = ask(&one, &before, 1);
+            tokio::time::sleep(SECOND / 2).await;
+            assert!(matches!(one.cache.lookup("k").await.unwrap(), Lookup::Pending(_)));
+            let cache = &other.cache;
+            match winner {
+                "delete" => drop(cache.delete("k").await.unwrap()),
+                "clear" => cache.clear().await.unwrap(),
+                "prefix" => drop(cache.remove_starting_with("k").await.unwrap()),
+                "zero set" => cache.set("k", &2).ttl(Duration::ZERO).await.unwrap(),
+                _ => assert!(world.raw().delete("k").await.unwrap()),
+            }
+            assert!(matches!(one.cache.lookup("k").await.unwrap(), Lookup::Miss), "{winner}");
+            let later = ask(&one, &after, 3);
+            after.reached(1).await;
+            before.open();
+            assert_eq!(loading.await.unwrap().unwrap(), 1, "{winner}");
+            assert_eq!(joined.await.unwrap().unwrap(), 1, "{winner}");
+            assert_eq!(before.asked(), 1);
+            after.open();
+            assert_eq!(later.await.unwrap().unwrap(), 3, "{winner}");
+            rest(&world, &[&one, &other]).await;
+            assert_eq!(other.cache.get_value("k").await.unwrap(), Some(3), "{winner}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_another_process_revives_is_kept() {
     let world = World::new();
