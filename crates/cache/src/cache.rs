@@ -214,7 +214,8 @@ impl<V: 'static> Cache<V> {
     }
 
     /// Deletes the entries of this scope whose keys begin with `prefix`, without those of nested
-    /// scopes, and tells how many there were, expired and retained ones included (`Z3`).
+    /// scopes, and tells how many there were, expired and retained ones included, and in a distributed
+    /// space what stands in the place of entries that are loaded or locked (`Z3`).
     ///
     /// Loads that are running are not stored, and pending values are given up.
     ///
