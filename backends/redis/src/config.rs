@@ -2,6 +2,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder_core::{Capabilities, Durability, Error, ErrorKind, Namespace, Result, StoreContext};
@@ -250,6 +251,7 @@ impl RedisStoreBuilder {
             address,
             connect_timeout: self.connect_timeout,
             response_timeout: self.response_timeout,
+            left_behind: Arc::default(),
             #[cfg(feature = "tls")]
             tls,
         };
@@ -261,7 +263,7 @@ impl RedisStoreBuilder {
 async fn prepare(
     mut settings: TlsSettings,
     address: &Address,
-) -> Result<Option<std::sync::Arc<rustls::ClientConfig>>> {
+) -> Result<Option<Arc<rustls::ClientConfig>>> {
     if !address.is_tls() {
         return if settings.is_empty() {
             Ok(None)

@@ -15,6 +15,7 @@ use crate::connection::RedisConnection;
 use crate::error::{Effect, answered, handshake, lost, refused, socket, unexpected};
 use crate::gather::Calls;
 use crate::given_up::GivenUp;
+use crate::left_behind::LeftBehind;
 
 /// The oldest server whose commands suffice (`R3`).
 const OLDEST: (u64, u64) = (6, 2);
@@ -28,6 +29,7 @@ pub(crate) struct Dialer {
     pub(crate) address: Address,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
+    pub(crate) left_behind: Arc<LeftBehind>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
@@ -39,7 +41,8 @@ pub(crate) struct Live {
     pub(crate) calls: Arc<Calls>,
     /// How long those wait.
     pub(crate) limit: Duration,
-    pub(crate) given_up: GivenUp,
+    pub(crate) given_up: Arc<GivenUp>,
+    left_behind: Arc<LeftBehind>,
     /// Set when it is lost, replaced or closed.
     over: Arc<AtomicBool>,
     /// Moves the bytes; it ends when the connection is lost, or dropped everywhere.
@@ -73,6 +76,11 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.clock.abort();
+        let mover = self.mover.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // What a lost connection carried is lost with it, or done.
+        if self.given_up.is_noted() && mover.as_ref().is_some_and(|mover| !mover.is_finished()) {
+            self.left_behind.add(self.connection.clone(), Arc::clone(&self.given_up));
+        }
     }
 }
 
@@ -182,8 +190,9 @@ impl Dialer {
         let (watched, limit) = (Arc::clone(&calls), self.response_timeout);
         let clock = tokio::spawn(async move { watched.patience.tick(limit).await }).abort_handle();
         let mover = Mutex::new(Some(mover));
-        let given_up = GivenUp::default();
-        Ok(Live { connection, server, calls, limit, given_up, over, mover, clock })
+        let given_up = Arc::default();
+        let left_behind = Arc::clone(&self.left_behind);
+        Ok(Live { connection, server, calls, limit, given_up, left_behind, over, mover, clock })
     }
 }
 

@@ -55,10 +55,15 @@ impl Borrowed {
         connection.clone().ok_or_else(|| ErrorKind::Closed.into())
     }
 
+    /// Waits until writes that were given up have had their effect.
+    async fn drain(&self) -> Result<()> {
+        let Ok(mut connection) = self.get() else { return Ok(()) };
+        self.given_up.drain(&mut connection, self.response_timeout).await
+    }
+
     /// Lets go of the connection, once writes that were given up have had their effect.
     async fn close(&self) -> Result<()> {
-        let Ok(mut connection) = self.get() else { return Ok(()) };
-        self.given_up.drain(&mut connection, self.response_timeout).await?;
+        self.drain().await?;
         *self.connection.write().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
@@ -171,6 +176,15 @@ impl Driver {
         match self {
             Self::Owned(pool) => pool.close().await,
             Self::Borrowed(borrowed) => borrowed.close().await,
+        }
+    }
+
+    /// Waits until writes that were given up have had their effect. What failed or was dropped goes on
+    /// with the next call.
+    pub(crate) async fn drain(&self) -> Result<()> {
+        match self {
+            Self::Owned(pool) => pool.drain().await,
+            Self::Borrowed(borrowed) => borrowed.drain().await,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use larder_core::{Error, ErrorKind, Result};
 use redis::RedisResult;
+use tokio::sync::Mutex;
 
 use crate::connection::RedisConnection;
 use crate::dial::need_runtime;
@@ -12,12 +13,21 @@ use crate::error::{Effect, lost};
 /// Whether the answer to a write on a connection was not waited for, because its caller left or its
 /// time was up: that write may still take effect.
 #[derive(Default)]
-pub(crate) struct GivenUp(AtomicBool);
+pub(crate) struct GivenUp {
+    noted: AtomicBool,
+    /// Held while it is waited for: who comes second is not to take the cleared note for the end.
+    waiting: Mutex<()>,
+}
 
 impl GivenUp {
     /// Watches a command; one that is dropped unsettled was given up.
     pub(crate) fn watch(&self, effect: Effect) -> Watch<'_> {
-        Watch { note: &self.0, effect, settled: effect == Effect::Read }
+        Watch { note: &self.noted, effect, settled: effect == Effect::Read }
+    }
+
+    /// Tells whether there is something to wait for.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.noted.load(Ordering::Acquire)
     }
 
     /// Waits until what was given up has had its effect (`S5`): sends a command after all others and
@@ -30,8 +40,9 @@ impl GivenUp {
         connection: &mut RedisConnection,
         limit: Duration,
     ) -> Result<()> {
+        let _waiting = self.waiting.lock().await;
         // Cleared first, not to miss what is given up meanwhile.
-        if !self.0.swap(false, Ordering::AcqRel) {
+        if !self.noted.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let mut watch = self.watch(Effect::Write);

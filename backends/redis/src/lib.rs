@@ -55,6 +55,7 @@ mod expiry;
 mod gather;
 mod given_up;
 mod keys;
+mod left_behind;
 mod listing;
 mod patience;
 mod per_thread;

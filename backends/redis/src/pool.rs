@@ -107,7 +107,15 @@ impl Pool {
             let _dialing = slot.dialing.lock().await;
             outcome = outcome.and(slot.close(self.dialer.response_timeout).await);
         }
-        outcome
+        outcome.and(self.dialer.left_behind.drain(self.dialer.response_timeout).await)
+    }
+
+    /// Waits for writes that were given up, and leaves the connections in use.
+    pub(crate) async fn drain(&self) -> Result<()> {
+        for slot in &self.slots {
+            slot.drain(self.dialer.response_timeout).await?;
+        }
+        self.dialer.left_behind.drain(self.dialer.response_timeout).await
     }
 }
 

@@ -293,7 +293,8 @@ impl Store for RedisStore {
         if !lifecycle.is_root() {
             lifecycle.close();
             lifecycle.idle().await;
-            return Ok(());
+            // Not to come after this, a write that was dropped is waited for (`S5`).
+            return self.driver().drain().await.map_err(self.error("close"));
         }
         let _gate = self.0.shared.gate.lock().await;
         lifecycle.close();

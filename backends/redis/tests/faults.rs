@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Root, Server, fake, free_port, run};
-use larder_core::{Bytes, ErrorKind, Expiry, SetItem, Store, StoreExt, Version};
+use larder_core::{Bytes, ErrorKind, Expiry, NamespacedStore, SetItem, Store, StoreExt, Version};
 use larder_redis::{RedisStore, redis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -152,6 +152,52 @@ async fn close_waits_for_writes_that_were_given_up_however_often_it_is_dropped()
         assert_eq!(seen.get("k").await.unwrap().as_deref(), Some(&b"late"[..]));
         ends(store.close()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn closing_a_child_waits_for_writes_that_were_given_up() {
+    let server = Server::start(&[]).await;
+    let seen = RedisStore::builder(server.url()).build().await.unwrap();
+    let seen = seen.with_namespace("child").unwrap();
+    for store in owned_and_borrowed(&server, PATIENCE).await {
+        seen.set("k", "early").await.unwrap();
+        let child = store.with_namespace("child").unwrap();
+        let other = store.with_namespace("other").unwrap();
+        server.signal("-STOP");
+        let mut write = Box::pin(child.set("k", "late").into_future());
+        assert!(tokio::time::timeout(SHORT, &mut write).await.is_err());
+        drop(write);
+        assert!(tokio::time::timeout(SHORT, child.close()).await.is_err());
+        // Whoever waits beside another one waits as long.
+        let (mut first, mut second) = (other.close(), child.close());
+        assert!(tokio::time::timeout(SHORT, &mut first).await.is_err());
+        assert!(tokio::time::timeout(SHORT, &mut second).await.is_err());
+        server.signal("-CONT");
+        // Each is polled, for the one that came first is the one that asks the server.
+        let (first, second) = ends(async { tokio::join!(first, second) }).await;
+        first.and(second).unwrap();
+        assert_eq!(seen.get("k").await.unwrap().as_deref(), Some(&b"late"[..]));
+        ends(store.ping()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn close_waits_for_writes_that_were_given_up_on_a_replaced_connection() {
+    let server = Server::start(&[]).await;
+    let seen = RedisStore::builder(server.url()).build().await.unwrap();
+    let store = RedisStore::builder(server.url()).build().await.unwrap();
+    let mut admin = seen.connection().await.unwrap();
+    let _: () = run(&mut admin, &[b"CLIENT", b"PAUSE", b"60000", b"WRITE"]).await;
+    let mut write = Box::pin(store.set("k", "late").into_future());
+    assert!(tokio::time::timeout(SHORT, &mut write).await.is_err());
+    ends(store.reconnect()).await.unwrap();
+    drop(write);
+    for _ in 0..2 {
+        assert!(tokio::time::timeout(SHORT, store.close()).await.is_err());
+    }
+    let _: () = run(&mut admin, &[b"CLIENT", b"UNPAUSE"]).await;
+    ends(store.close()).await.unwrap();
+    assert_eq!(seen.get("k").await.unwrap().as_deref(), Some(&b"late"[..]));
 }
 
 #[tokio::test]
