@@ -595,8 +595,8 @@ macro_rules! __cache_bugs {
     a_marker_is_not_waited_for Files
         "A process loads although another one does."
         => "distributed::a_cold_key_is_loaded_once" {
-        "claim.rs": "if matches!(placeholder, Some(Placeholder::Loading(_) | Placeholder::Failed)) {"
-            => "if !BUG && matches!(placeholder, Some(Placeholder::Loading(_) | Placeholder::Failed)) {";
+        "claim.rs": "if matches!(placeholder, Some(Placeholder::Loading { .. } | Placeholder::Failed)) {"
+            => "if !BUG && matches!(placeholder, Some(Placeholder::Loading { .. } | Placeholder::Failed)) {";
     }
     a_fill_is_conditioned_on_nothing Files
         "A load is stored although its marker is gone."
@@ -607,8 +607,8 @@ macro_rules! __cache_bugs {
     a_refresh_is_conditioned_on_nothing Files
         "What replaces a stale entry is stored whatever is there by then."
         => "distributed::an_overtaken_load_is_not_stored" {
-        "claim.rs": "Some(condition) => Ok(Some(condition.clone())),"
-            => "Some(condition) => Ok(Some(if BUG { Condition::Any } else { condition.clone() })),";
+        "claim.rs": "return Ok(Some(condition.clone()));"
+            => "return Ok(Some(if BUG { Condition::Any } else { condition.clone() }));";
     }
     a_failed_load_leaves_its_marker HangingFiles
         "A load that failed leaves others waiting for its lease."
