@@ -62,6 +62,7 @@ pub(crate) fn handshake(error: RedisError) -> Error {
                 Err(_) => Error::new(ErrorKind::InvalidConfig, NOT_REDIS),
             };
         }
+        RedisKind::Parse if is_cut_off(&error) => (ErrorKind::Unavailable, "no connection"),
         RedisKind::Parse => (ErrorKind::InvalidConfig, NOT_REDIS),
         #[cfg(feature = "tls")]
         RedisKind::Io if is_tls(&error) => {
@@ -72,6 +73,11 @@ pub(crate) fn handshake(error: RedisError) -> Error {
         _ => (ErrorKind::InvalidConfig, "the driver refused the configuration"),
     };
     with_io_source(Error::new(kind, text), error)
+}
+
+/// Tells whether an answer was right as far as it came. Only the driver's words tell it from nonsense.
+fn is_cut_off(error: &RedisError) -> bool {
+    error.to_string().to_ascii_lowercase().contains("unexpected end of input")
 }
 
 /// Tells whether TLS failed after its handshake, as it does when the server refuses us.

@@ -464,6 +464,18 @@ async fn servers_that_talk_nonsense_are_told_from_redis() {
     let hangs_up = fake(|stream| async move { drop(stream) }).await;
     let error = ends(RedisStore::builder(on(hangs_up)).build()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // One that dies in the midst of its greeting, in either protocol, is Redis as far as it goes.
+    let halves: &[&[u8]] = &[b"+O", b"+OK\r\n+OK\r", b"%7\r\n$6\r\nserver\r\n$5\r\nre"];
+    for half in halves {
+        let dies = fake(move |mut stream: TcpStream| async move {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(half).await;
+        });
+        let url =
+            format!("{}?protocol=resp{}", on(dies.await), if half[0] == b'%' { 3 } else { 2 });
+        let error = ends(RedisStore::builder(url).build()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
 }
 
 #[tokio::test]
