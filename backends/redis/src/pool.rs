@@ -82,6 +82,8 @@ impl Pool {
 
     /// Makes every connection anew, or none; calls in progress end on the old ones.
     pub(crate) async fn reconnect(&self) -> Result<()> {
+        // Not to gather them; what still holds a write is for `close`, and need not hold up this.
+        let _ = self.dialer.left_behind.drain(self.dialer.response_timeout).await;
         let mut dialing = Vec::with_capacity(self.len());
         for slot in &self.slots {
             dialing.push(slot.dialing.lock().await);

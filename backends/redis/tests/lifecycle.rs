@@ -90,6 +90,27 @@ async fn reconnecting_makes_new_connections_and_harms_no_call() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_a_dropped_write_ends_once_that_is_done() {
+    let server = Server::start(&[]).await;
+    let store = RedisStore::builder(server.url()).build().await.unwrap();
+    let admin = RedisStore::builder(server.url()).build().await.unwrap();
+    let mut admin = admin.connection().await.unwrap();
+    for _ in 0..3 {
+        let _: () = run(&mut admin, &[b"CLIENT", b"PAUSE", b"60000", b"WRITE"]).await;
+        let mut write = Box::pin(store.set("k", "v").into_future());
+        let waited = tokio::time::timeout(Duration::from_millis(50), &mut write).await;
+        assert!(waited.is_err());
+        store.reconnect().await.unwrap();
+        drop(write);
+        let _: () = run(&mut admin, &[b"CLIENT", b"UNPAUSE"]).await;
+    }
+    store.reconnect().await.unwrap();
+    // The store's own and the one that pauses.
+    let gone = async { while clients(&server).await > 2 {} };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("connections stay open");
+}
+
+#[tokio::test]
 async fn a_failed_reconnect_leaves_a_closed_store_without_connections() {
     let server = Server::start(&[]).await;
     let store = RedisStore::builder(server.url()).connections(3).build().await.unwrap();
