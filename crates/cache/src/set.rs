@@ -109,7 +109,11 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
                     }
                     Ok(Put::Done(_) | Put::NotWanted) => Err(CacheError::Conflict),
                     // The space was closed just now, and with it the lock was lost.
-                    Err(_) if lock.is_lost() => Err(CacheError::LockLost),
+                    Err(_) | Ok(Put::Failed(..)) if lock.is_lost() => Err(CacheError::LockLost),
+                    Ok(Put::Failed(now, error)) => {
+                        *seen = *now;
+                        Err(error)
+                    }
                     Err(error) => Err(error),
                 };
             }

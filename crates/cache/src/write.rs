@@ -63,6 +63,8 @@ pub(crate) enum Put {
     Done(Bytes),
     /// So was one under a lock, whose holder has now seen this.
     Held(Box<Seen>),
+    /// One under a lock was not made for all that is known, and its holder can try again with this.
+    Failed(Box<Seen>, CacheError),
     /// What had to be true was not; nothing was changed.
     NotWanted,
 }
@@ -358,7 +360,10 @@ impl Locked {
                 {
                     room.commit_unsure(Entry::of(&envelope.head));
                 }
-                return Err(error.into());
+                let Mode::Held(mut seen) = mode else { return Err(error.into()) };
+                // What has just been counted is the holder's own.
+                seen.mutations = self.slot.mutations();
+                return Ok(Put::Failed(seen, error.into()));
             }
         }
         match room {

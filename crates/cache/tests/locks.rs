@@ -109,6 +109,25 @@ async fn the_setter_may_be_called_again() {
 }
 
 #[tokio::test]
+async fn the_setter_may_be_called_again_after_an_error_of_the_store() {
+    for fault in [Fault::Fail(ErrorKind::Timeout), Fault::Fail(ErrorKind::StorageFull)] {
+        let (store, clock) = faulty();
+        let cache = builder(store.clone(), &clock).build().await.unwrap().cache::<u32>();
+        let mut held = cache.getset("k").await.unwrap();
+        for value in 1..=2 {
+            store.plan(Call::Set, 1, fault);
+            assert!(matches!(held.set(&value).await, Err(CacheError::Store(_))));
+            held.set(&value).await.unwrap();
+            assert_eq!(cache.get_value("k").await.unwrap(), Some(value));
+        }
+        store.plan(Call::Set, 1, fault);
+        assert!(held.set(&3).await.is_err());
+        cache.set("k", &9).await.unwrap();
+        assert!(matches!(held.set(&3).await, Err(CacheError::Conflict)), "another came between");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_comes_between_is_a_conflict_and_is_not_overwritten() {
     for between in ["set", "delete", "clear", "clear keeping", "prefix", "expiry", "load", "raw"] {
         let (store, clock) = memory();
