@@ -374,7 +374,10 @@ impl Locked {
         inner.table.count_fill(&self.slot.id);
         let Mode::Held(seen) = mode else { return Ok(Put::Done(bytes)) };
         let written = (!gone).then_some((bytes, envelope.head));
-        let seen = Box::pin(self.see_again(seen.fence, written)).await?;
+        // The write was made, whatever becomes of the look at it; only, another one cannot be told to
+        // follow it.
+        let blind = |_| Seen { overtaken: true, fence: seen.fence, ..Seen::default() };
+        let seen = Box::pin(self.see_again(seen.fence, written)).await.unwrap_or_else(blind);
         Ok(Put::Held(Box::new(seen)))
     }
 
@@ -456,12 +459,8 @@ impl Locked {
     /// As [`see_again`](Self::see_again), where nothing is left of what was written under the lock
     /// with this token: a later holder who reads the key has to change something here.
     async fn see_nothing(&self, fence: u64) -> CacheResult<Seen> {
-        match self.stamp(fence).await {
-            Ok((found, seen)) => Ok(Seen { overtaken: found.is_some(), ..seen }),
-            // The write was made all the same.
-            Err(CacheError::LockLost) => Ok(Seen { overtaken: true, ..Seen::default() }),
-            Err(error) => Err(error),
-        }
+        let (found, seen) = self.stamp(fence).await?;
+        Ok(Seen { overtaken: found.is_some(), ..seen })
     }
 
     /// The record, and the condition that holds as long as nobody changes it, where the store can

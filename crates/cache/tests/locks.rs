@@ -128,6 +128,17 @@ async fn the_setter_may_be_called_again_after_an_error_of_the_store() {
 }
 
 #[tokio::test]
+async fn a_write_that_was_made_is_no_error_because_it_cannot_be_looked_at() {
+    let (store, clock) = faulty();
+    let cache = builder(store.clone(), &clock).build().await.unwrap().cache::<u32>();
+    let mut held = cache.getset("k").await.unwrap();
+    store.plan(Call::Get, 1, Fault::Fail(ErrorKind::Timeout));
+    held.set(&1).await.unwrap();
+    assert!(matches!(held.set(&2).await, Err(CacheError::Conflict)), "it may not be the next one");
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn a_write_that_comes_between_is_a_conflict_and_is_not_overwritten() {
     for between in ["set", "delete", "clear", "clear keeping", "prefix", "expiry", "load", "raw"] {
         let (store, clock) = memory();
