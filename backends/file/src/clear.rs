@@ -50,9 +50,10 @@ impl Driver {
             let Some(contents) = swept.pass(self.contents(call, &node).await)? else { continue };
             let targets = contents.keys.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
             let temps = contents.temps.into_iter().map(|(s, name)| (s, Target::Temp(name)));
-            let removed = self.remove(call, &node, targets.chain(temps), Which::All).await?;
+            let removed = self.remove(call, &node, targets.chain(temps), Which::All).await;
             self.sync_removed(call, &node, removed.removed).await?;
             swept.add(removed);
+            swept.go_on()?;
             if node.path != stays {
                 open.push((node, true));
             }
@@ -76,10 +77,12 @@ impl Driver {
                 let expired =
                     self.blocking(call, move |driver| driver.expired(&path, slice)).await?;
                 let targets = expired.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
-                swept.add(self.remove(call, &node, targets, Which::Expired).await?);
+                swept.add(self.remove(call, &node, targets, Which::Expired).await);
+                swept.go_on()?;
             }
             let temps = contents.temps.into_iter().map(|(s, name)| (s, Target::Temp(name)));
-            swept.add(self.remove(call, &node, temps, Which::Expired).await?);
+            swept.add(self.remove(call, &node, temps, Which::Expired).await);
+            swept.go_on()?;
             open.extend(contents.folders);
         }
         swept.finish()
@@ -100,7 +103,8 @@ impl Driver {
             let found =
                 self.blocking(call, move |driver| driver.beginning(&path, slice, &prefix)).await?;
             let targets = found.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
-            swept.add(self.remove(call, &node, targets, Which::All).await?);
+            swept.add(self.remove(call, &node, targets, Which::All).await);
+            swept.go_on()?;
         }
         self.sync_removed(call, &node, swept.removed).await?;
         swept.finish()
@@ -191,10 +195,10 @@ impl Driver {
         node: &Node,
         targets: impl Iterator<Item = (Stripe, Target)>,
         which: Which,
-    ) -> Result<Swept> {
+    ) -> Swept {
         let mut targets = targets.peekable();
         let mut swept = Swept::default();
-        while targets.peek().is_some() {
+        while targets.peek().is_some() && swept.ended.is_none() {
             let mut groups = BTreeMap::<Stripe, Vec<Target>>::new();
             for (stripe, target) in targets.by_ref().take(SLICE) {
                 groups.entry(stripe).or_default().push(target);
@@ -203,13 +207,12 @@ impl Driver {
             let work = move |driver: &Self, held: &Held, targets: &Vec<Target>| {
                 driver.remove_targets(held, &path, targets, which)
             };
-            for group in self.locked_groups(call, groups.into_iter().collect(), work).await? {
-                if let Some(group) = swept.pass(group)? {
-                    swept.add(group);
-                }
+            match self.locked_groups(call, groups.into_iter().collect(), work).await {
+                Ok(groups) => groups.into_iter().for_each(|group| swept.add_outcome(group)),
+                Err(error) => swept.end(error),
             }
         }
-        Ok(swept)
+        swept
     }
 
     fn remove_targets(
@@ -276,6 +279,8 @@ struct Swept {
     removed: u64,
     /// The first of the errors that concern one file or folder alone.
     refused: Option<Error>,
+    /// The first of the errors that end the call.
+    ended: Option<Error>,
 }
 
 impl Swept {
@@ -287,6 +292,34 @@ impl Swept {
         self.removed += other.removed;
         if let Some(error) = other.refused {
             self.refuse(error);
+        }
+        if let Some(error) = other.ended {
+            self.end(error);
+        }
+    }
+
+    fn add_outcome(&mut self, outcome: Result<Self>) {
+        match self.pass(outcome) {
+            Ok(Some(other)) => self.add(other),
+            Ok(None) => {}
+            Err(error) => self.end(error),
+        }
+    }
+
+    fn end(&mut self, error: Error) {
+        self.ended.get_or_insert(error);
+    }
+
+    /// The error that ends the call, if there is one.
+    fn go_on(&mut self) -> Result<()> {
+        match self.ended.take() {
+            None => Ok(()),
+            // It would say that nothing was done.
+            Some(error) if error.kind() == ErrorKind::Timeout && self.removed > 0 => {
+                let text = "another writer holds the lock of some keys, and others are removed";
+                Err(Error::new(ErrorKind::Locked, text))
+            }
+            Some(error) => Err(error),
         }
     }
 
@@ -349,7 +382,7 @@ mod tests {
         assert_eq!(driver.expired(&node.path, hashes.clone()).unwrap(), hashes);
         store.set("fresh", "new").await.unwrap();
         let targets = hashes.into_iter().map(|hash| (hash.stripe(), Target::Key(hash)));
-        let swept = driver.remove(&call, &node, targets, Which::Expired).await.unwrap();
+        let swept = driver.remove(&call, &node, targets, Which::Expired).await;
         assert_eq!(swept.finish().unwrap(), 1);
         assert_eq!(store.get("fresh").await.unwrap().unwrap(), "new");
         assert_eq!(store.get("dead").await.unwrap(), None);

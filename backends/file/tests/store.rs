@@ -6,7 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use larder_core::{Durability, ErrorKind, ManualClock, NamespacedStore, SetItem, Store, StoreExt};
+use larder_core::{
+    Durability, ErrorKind, ManualClock, NamespacedStore, Result, SetItem, Store, StoreExt,
+};
 use larder_file::FileStore;
 
 #[tokio::test]
@@ -72,6 +74,45 @@ async fn a_writer_that_waits_too_long_gives_up() {
     assert_eq!(store.get("key").await.unwrap().unwrap(), "old");
     drop(lock);
     store.set("key", "new").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sweep_that_had_to_leave_keys_does_not_say_that_nothing_was_done() -> Result<()> {
+    use rustix::fs::{FlockOperation, flock};
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let builder = FileStore::builder(folder.path()).clock(clock.clone());
+    let store = builder.lock_timeout(Duration::ZERO).build().await?;
+    let second = Duration::from_secs(1);
+    store.set("held", "value").ttl(second).await?;
+    let names = common::tree(folder.path());
+    let lock = names.iter().find(|name| name.contains("lock")).unwrap();
+    let lock = std::fs::File::open(folder.path().join(lock)).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+
+    for sweep in ["prefix", "all", "expired"] {
+        let others = ["one", "two", "three"];
+        for key in others {
+            store.set(key, "value").ttl(second).await?;
+        }
+        let error = match sweep {
+            "prefix" => store.delete_prefix("").await.unwrap_err(),
+            "all" => store.delete_all().await.unwrap_err(),
+            _ => {
+                clock.advance(second);
+                store.delete_expired().await.unwrap_err()
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Locked, "{sweep}: {error}");
+        let names = common::tree(folder.path());
+        let left = names.iter().filter(|name| !name.contains("lock"));
+        assert_eq!(left.count(), 1, "{sweep}");
+    }
+    // Nothing but the key that is held is left.
+    assert_eq!(store.delete_expired().await.unwrap_err().kind(), ErrorKind::Timeout);
+    drop(lock);
+    assert_eq!(store.delete_expired().await?, 1);
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]
