@@ -69,9 +69,9 @@ impl From<Fault> for Error {
             }
             Fault::NotAFile { place } => corrupt("something that is no file lies at", &place),
             Fault::NotAFolder { place } => corrupt("something that is no folder lies at", &place),
+            // As the source the cause would say the same once more.
             Fault::Corrupt { cause, place } => {
-                let text = format!("{}: {}", Place(&place), cause.message());
-                Self::new(ErrorKind::Corrupt, text).with_source(cause)
+                Self::new(ErrorKind::Corrupt, format!("{}: {}", Place(&place), cause.message()))
             }
             Fault::NotSynced { errno, place } => {
                 let text = format!("written, but not surely to the disk: {}", Place(&place));
@@ -131,6 +131,14 @@ mod tests {
         assert_eq!(kind(Errno::MFILE), ErrorKind::Unavailable);
         assert_eq!(kind(Errno::LOOP), ErrorKind::Corrupt);
         assert_eq!(kind(Errno::IO), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_once() {
+        let cause = Error::new(ErrorKind::Corrupt, "the check does not match");
+        let error = Error::from(Fault::Corrupt { cause, place: PathBuf::from("/data") });
+        assert_eq!(error.to_string(), "corrupt data: \"/data\": the check does not match");
+        assert!(std::error::Error::source(&error).is_none());
     }
 
     #[test]
