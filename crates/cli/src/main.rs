@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    keep_sled_quiet();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return exit::report(Err(larder::Error::from_io(error).into())),
@@ -31,6 +32,17 @@ fn main() -> ExitCode {
     // A thread that waits for standard input must not keep the process.
     runtime.shutdown_background();
     exit::report(outcome)
+}
+
+/// Says nothing of the panics of sled, which damaged files lead to: the store makes an error of them,
+/// and that is what is told.
+fn keep_sled_quiet() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|location| location.file().contains("/sled-0.")) {
+            hook(panic);
+        }
+    }));
 }
 
 /// Runs the command, or drops it at the first Ctrl-C; closes what it opened either way.

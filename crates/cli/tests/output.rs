@@ -58,6 +58,59 @@ fn a_device_is_written_to_and_not_replaced() {
 }
 
 #[test]
+fn a_damaged_value_hides_no_other_from_a_long_listing() {
+    let larder = Larder::file();
+    for number in 0..40 {
+        larder.run(&["set", &format!("key {number}"), "a value"]).ok();
+    }
+    let mut files = std::fs::read_dir(larder.path("store")).unwrap().map(|entry| entry.unwrap());
+    let damaged = files.find(|file| file.file_name().len() == 64).unwrap().path();
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    for arguments in [&["list", "--long"][..], &["list", "--long", "--json"]] {
+        let ended = larder.run(arguments);
+        assert_eq!(ended.expect(3, "corrupt").lines().len(), 39);
+    }
+}
+
+#[test]
+fn damaged_sled_files_are_told_in_one_line() {
+    let larder = Larder::sled();
+    for _ in 0..2 {
+        larder.run_with_input(&["set", "k", "--file", "-"], &vec![b'v'; 1_200_000]).ok();
+    }
+    let store = larder.path("store");
+    let paths = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+    let sound: Vec<_> = paths
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    let (_, log) = sound.iter().find(|(path, _)| path.ends_with("db")).unwrap();
+    let written: Vec<usize> = (0..log.len()).filter(|&at| log[at] != 0).collect();
+    let mut told = 0;
+    for at in written.iter().step_by(written.len() / 30) {
+        std::fs::remove_dir_all(&store).unwrap();
+        std::fs::create_dir_all(store.join("blobs")).unwrap();
+        for (path, bytes) in &sound {
+            let mut bytes = bytes.clone();
+            if path.ends_with("db") {
+                bytes[*at] ^= 1;
+            }
+            std::fs::write(path, bytes).unwrap();
+        }
+        let ended = larder.run(&["list", "--long"]);
+        if ended.status == 0 {
+            ended.ok();
+        } else {
+            ended.expect(3, "corrupt");
+            told += 1;
+        }
+    }
+    assert!(told > 0);
+}
+
+#[test]
 fn hostile_keys_are_harmless_in_listings_and_messages() {
     let hostile = [
         "\u{1b}[31mred",

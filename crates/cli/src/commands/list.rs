@@ -1,6 +1,6 @@
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
-use larder::{Entry, ExpiresIn, GetOptions, NamespacedStore, StoreExt};
+use larder::{Entry, Error, ErrorKind, ExpiresIn, GetOptions, NamespacedStore, StoreExt};
 use serde::Serialize;
 
 use crate::app::App;
@@ -42,7 +42,7 @@ impl List {
         let store = app.store().await?;
         let limit = self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let mut keys = store.list(&self.prefix);
-        let mut left = limit;
+        let (mut left, mut failed) = (limit, None);
         while left > 0 {
             let batch: Vec<String> = (&mut keys).take(left.min(READERS)).try_collect().await?;
             if batch.is_empty() {
@@ -50,13 +50,17 @@ impl List {
             }
             left -= batch.len();
             if self.long {
-                self.print_long(app, &*store, batch).await?;
+                let unread = self.print_long(app, &*store, batch).await?;
+                failed = failed.or(unread);
             } else {
                 batch.iter().try_for_each(|key| self.print(app.json, &mut app.out, key))?;
             }
         }
         let unlisted = keys.unlisted();
         app.out.flush()?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         if unlisted > 0 {
             let records = text::count(unlisted, "live record");
             exit::note(&format!("larder: {records} left out, whose keys are not stored with them"));
@@ -75,17 +79,25 @@ impl List {
         out.line(&text::escape(key))
     }
 
+    /// Prints the keys that can be read, and gives the first error of those that cannot.
     async fn print_long(
         &self,
         app: &mut App,
         store: &dyn NamespacedStore,
         keys: Vec<String>,
-    ) -> Outcome {
-        let entries = futures_util::future::try_join_all(
-            keys.iter().map(|key| store.get_opts(key, GetOptions::default().with_expires_in(true))),
-        )
-        .await?;
+    ) -> Outcome<Option<Error>> {
+        let options = GetOptions::default().with_expires_in(true);
+        let reads = keys.iter().map(|key| store.get_opts(key, options.clone()));
+        let entries = futures_util::future::join_all(reads).await;
+        let mut failed = None;
         for (key, entry) in keys.iter().zip(entries) {
+            let entry = match entry {
+                Err(error) if is_of_one_key(error.kind()) => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+                entry => entry?,
+            };
             // One that expired since it was listed is not listed.
             let Some(Entry { value, expires_in, .. }) = entry else { continue };
             let life = expires_in.unwrap_or(ExpiresIn::Never);
@@ -97,6 +109,11 @@ impl List {
                 app.out.line(&format!("{size:>10}  {life:>12}  {}", text::escape(key)))?;
             }
         }
-        Ok(())
+        Ok(failed)
     }
+}
+
+/// What is wrong with one record says nothing about the others.
+fn is_of_one_key(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Corrupt | ErrorKind::PermissionDenied)
 }
