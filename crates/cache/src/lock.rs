@@ -132,9 +132,10 @@ impl<'a, V: Send + 'static> IntoFuture for LockKey<'a, V> {
     type IntoFuture = BoxFuture<'a, CacheResult<LockGuard>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let route = self.cache.route();
-        let inner = self.cache.inner();
-        Box::pin(async move { inner.lock(&*route?, self.key, self.wait).await })
+        Box::pin(async move {
+            let route = self.cache.route()?;
+            self.cache.inner().lock(&route, self.key, self.wait).await
+        })
     }
 }
 
@@ -144,9 +145,8 @@ impl<'a, V: Send + 'static> IntoFuture for GetSetKey<'a, V> {
 
     fn into_future(self) -> Self::IntoFuture {
         let LockKey { cache, key, wait } = self.0;
-        let route = cache.route();
         Box::pin(async move {
-            let route = route?;
+            let route = cache.route()?;
             let inner = cache.inner();
             let lock = inner.lock(&route, key, wait).await?;
             let fence = lock.fence();

@@ -91,8 +91,6 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { cache, key, write, held } = self;
-        // Taken now: a scope of the current session or user is that of whoever asks.
-        let route = cache.route();
         Box::pin(async move {
             let write = write.map_err(|error| error.with_operation("set").with_key(key))?;
             if let Some((lock, route, seen)) = held {
@@ -117,7 +115,7 @@ impl<'a, V: Send + 'static> IntoFuture for SetValue<'a, V> {
                     Err(error) => Err(error),
                 };
             }
-            let route = route?;
+            let route = cache.route()?;
             cache.inner().put(&route, key, write, Mode::Set).await.map(|_| ())
         })
     }

@@ -18,6 +18,24 @@ fn keys(listed: Vec<larder_cache::ListedKey>) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_call_is_made_in_the_scope_that_it_runs_in_wherever_it_was_built() {
+    let (cache, _) = numbers().await;
+    let cache = cache.scoped(CacheScope::User);
+    let (anna, ben) = (ScopeContext::new().user("anna"), ScopeContext::new().user("ben"));
+    ben.clone().run(cache.set("k", &1).into_future()).await.unwrap();
+    anna.run(async {
+        ben.clone().run(cache.set("k", &2).into_future()).await.unwrap();
+        let held = ben.clone().run(cache.getset("k").into_future()).await.unwrap();
+        assert_eq!(held.item().as_ref().unwrap().value().unwrap(), 2);
+        cache.lock("k").no_wait().await.unwrap();
+        let busy = ben.run(cache.lock("k").no_wait().into_future()).await;
+        assert!(matches!(busy, Err(CacheError::Busy)));
+        assert_eq!(cache.get_value("k").await.unwrap(), None);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn outside_of_any_context_a_session_or_user_is_an_error_and_never_global() {
     let (cache, _) = numbers().await;
     for scope in [CacheScope::Session, CacheScope::User] {
