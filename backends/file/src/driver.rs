@@ -252,7 +252,7 @@ impl Driver {
         let deadline = match options.expiry.resolve(now) {
             Resolved::Never => None,
             Resolved::At(deadline) => Some(deadline),
-            Resolved::Keep => old.live(now)?.and_then(|old| old.deadline()),
+            Resolved::Keep => old.deadline(now),
             Resolved::Gone => {
                 place.remove(reach == Reach::Everything)?;
                 return Ok(true);

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use chrono::{DateTime, Utc};
-use larder_core::{Clock, Condition};
+use larder_core::{Clock, Condition, Deadline};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
@@ -49,7 +49,10 @@ impl<'a> At<'a> {
     pub(crate) fn old(&self) -> Raw<Old> {
         match self.record() {
             Ok(record) => Ok(record.map_or(Old::Missing, Old::Record)),
-            Err(fault) if fault.is_corrupt() => Ok(Old::Corrupt(fault)),
+            Err(fault) if fault.is_corrupt() => {
+                let deadline = self.head().ok().flatten().and_then(|head| head.deadline());
+                Ok(Old::Corrupt(deadline))
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -106,8 +109,9 @@ pub(crate) enum Old {
     #[default]
     Missing,
     Record(Record),
-    /// It cannot be decoded: it is there, but matches no version and has no known expiry (`R4`).
-    Corrupt(Fault),
+    /// It cannot be decoded: it is there, but matches no version, and ends when its head says so, if
+    /// that can be read (`R4`).
+    Corrupt(Option<Deadline>),
 }
 
 impl Old {
@@ -121,11 +125,12 @@ impl Old {
         }
     }
 
-    pub(crate) fn live(self, now: DateTime<Utc>) -> Raw<Option<Record>> {
+    /// When it ends, if it is live and known to end.
+    pub(crate) fn deadline(&self, now: DateTime<Utc>) -> Option<Deadline> {
         match self {
-            Self::Record(record) if record.is_live(now) => Ok(Some(record)),
-            Self::Record(_) | Self::Missing => Ok(None),
-            Self::Corrupt(fault) => Err(fault),
+            Self::Record(record) if record.is_live(now) => record.deadline(),
+            Self::Record(_) | Self::Missing => None,
+            Self::Corrupt(deadline) => deadline.filter(|deadline| !deadline.is_past(now)),
         }
     }
 }

@@ -67,7 +67,6 @@ async fn an_error_names_the_key_and_the_place() {
         store.exists(KEY).await.unwrap_err(),
         store.expires_in(KEY).await.unwrap_err(),
         store.update_expiry(KEY, Duration::from_secs(1).into()).await.unwrap_err(),
-        store.set(KEY, "x").keep_ttl().await.unwrap_err(),
         store.get_many(&[KEY]).await.unwrap().pop().unwrap().unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -87,6 +86,24 @@ async fn setting_and_deleting_mend_it() {
     assert!(store.delete(KEY).await.unwrap());
     assert!(!store.delete(KEY).await.unwrap());
     assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn what_replaces_it_keeps_the_life_that_its_beginning_tells() {
+    let Setup { store, file, clock, .. } = &setup().await;
+    let (whole, life) = (std::fs::read(file).unwrap(), Duration::from_secs(60));
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    overwrite(file, &damaged);
+    store.set(KEY, "new").keep_ttl().await.unwrap();
+    assert_eq!(store.expires_in(KEY).await.unwrap(), ExpiresIn::In(life));
+    overwrite(file, b"neither head nor value");
+    store.set(KEY, "new").keep_ttl().await.unwrap();
+    assert_eq!(store.expires_in(KEY).await.unwrap(), ExpiresIn::Never);
+    overwrite(file, &damaged);
+    clock.advance(life);
+    store.set(KEY, "new").keep_ttl().await.unwrap();
+    assert_eq!(store.get(KEY).await.unwrap().unwrap(), "new");
 }
 
 #[tokio::test]

@@ -179,7 +179,8 @@ pub(super) async fn a_damaged_record_can_be_replaced(t: &Trial) -> Verdict {
     store.set("set", "old").ttl(LONG).await?;
     store.set("bulk", "old").await?;
     store.set("deleted", "old").await?;
-    for key in ["set", "bulk", "deleted"] {
+    store.set("kept", "old").ttl(LONG).await?;
+    for key in ["set", "bulk", "deleted", "kept"] {
         t.corrupt_record(key).await?;
     }
     store.set("set", "new").await?;
@@ -192,6 +193,9 @@ pub(super) async fn a_damaged_record_can_be_replaced(t: &Trial) -> Verdict {
         outcome?;
     }
     expect_value(&store, "bulk", b"new").await?;
+    // How long it lives on is left open: the damage may have taken the expiry, too.
+    store.set("kept", "new").keep_ttl().await?;
+    expect_value(&store, "kept", b"new").await?;
     ensure!(
         store.delete("deleted").await?,
         "delete(\"deleted\") gave false for a damaged record, which counts as live"
