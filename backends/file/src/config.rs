@@ -73,7 +73,7 @@ impl FileStoreBuilder {
     ///
     /// # Errors
     /// `NotFound` for an absent root that is not to be made; `InvalidConfig` for an empty path, one
-    /// that is no folder, or durability that a file cannot have; `PermissionDenied`; `StorageFull`.
+    /// that is no folder or cannot be one, or durability that a file cannot have; `PermissionDenied`; `StorageFull`.
     pub async fn build(self) -> Result<FileStore> {
         let context = |error: Error| error.with_operation("open").with_backend(BACKEND);
         if self.path.as_os_str().is_empty() {
@@ -97,8 +97,9 @@ fn open_root(path: &Path, create: bool) -> Result<Root> {
     }
     // Absolute, so that it keeps its meaning when the process changes its folder.
     let real = std::fs::canonicalize(path).map_err(|error| {
-        let text = format!("the root folder {}", Place(path));
-        Error::new(Error::from_io(error).kind(), text)
+        // What the operating system was not even asked has a NUL in it.
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
+        root_error(Fault::os("finding", path)(errno))
     })?;
     Root::open(&real).map_err(root_error)
 }
@@ -107,6 +108,9 @@ fn root_error(fault: Fault) -> Error {
     match fault {
         Fault::Os { errno: Errno::NOTDIR | Errno::EXIST | Errno::LOOP, place, .. } => {
             invalid(format!("no folder: {}", Place(&place)))
+        }
+        Fault::Os { errno: Errno::NAMETOOLONG | Errno::INVAL, place, .. } => {
+            invalid(format!("no folder can have this name: {}", Place(&place)))
         }
         fault => fault.into(),
     }

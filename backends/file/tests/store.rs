@@ -20,7 +20,10 @@ async fn an_absent_root_is_made_or_refused() {
     FileStore::builder(&root).build().await.unwrap();
     FileStore::builder(&root).create(false).build().await.unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
-    for bad in [folder.path().join("file"), folder.path().join("file/below"), "".into()] {
+    std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+    let too_long = "x".repeat(256);
+    let names = ["file", "file/below", "loop", "loop/below", "a\0b", &too_long];
+    for bad in names.map(|name| folder.path().join(name)).into_iter().chain(["".into()]) {
         let error = FileStore::builder(&bad).build().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{bad:?}: {error}");
     }

@@ -21,9 +21,9 @@ pub(crate) fn prepare(path: &Path, create: bool) -> Result<PathBuf, SledError> {
             if !create {
                 return Err(SledError::Absent);
             }
-            create_directory(path).map_err(SledError::Io)?;
+            create_directory(path).map_err(refusal)?;
         }
-        Err(error) => return Err(SledError::Io(error)),
+        Err(error) => return Err(refusal(error)),
         Ok(metadata) if !metadata.is_dir() => {
             return Err(SledError::NotSled("the path is not a directory"));
         }
@@ -35,6 +35,19 @@ pub(crate) fn prepare(path: &Path, create: bool) -> Result<PathBuf, SledError> {
     }
     // sled opens files by this name as long as it runs, whatever the working directory is then.
     path.canonicalize().map_err(SledError::Io)
+}
+
+/// What the operating system says of a path that it does not follow or make.
+fn refusal(error: io::Error) -> SledError {
+    match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            SledError::NotSled("something in the path is not a directory")
+        }
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => {
+            SledError::NotSled("no directory can have this path")
+        }
+        _ => SledError::Io(error),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -131,6 +144,28 @@ mod tests {
         let file = directory(&[("file", b"mine")]);
         let error = prepare(&file.path().join("file"), true).unwrap_err();
         assert!(matches!(error, SledError::NotSled(_)));
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_a_directory_is_refused() {
+        let parent = directory(&[("file", b"mine")]);
+        let too_long = "x".repeat(256);
+        for name in ["file/below", "file/below/below", "a\0b", &too_long] {
+            for create in [true, false] {
+                let error = prepare(&parent.path().join(name), create).unwrap_err();
+                assert!(matches!(error, SledError::NotSled(_)), "{name:?}: {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_that_leads_nowhere_is_no_directory() {
+        let parent = directory(&[]);
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink("absent", &link).unwrap();
+        assert!(matches!(prepare(&link, true), Err(SledError::NotSled(_))));
+        assert!(matches!(prepare(&link, false), Err(SledError::Absent)));
     }
 
     #[test]
