@@ -288,7 +288,7 @@ impl Driver {
         Ok(live)
     }
 
-    /// Gives a live value and moves its deadline, if it has one.
+    /// Gives a live value and moves its deadline, if it has one: to now where the value is removed.
     pub(crate) fn renew(
         &self,
         held: &Held,
@@ -299,12 +299,12 @@ impl Driver {
         let Some(record) = place.record()? else { return Ok(None) };
         let Some(mut live) = self.live(record) else { return Ok(None) };
         if live.deadline.is_some() {
-            match Expiry::After(renew_for).resolve(live.now) {
-                Resolved::At(deadline) => {
-                    self.replace(place, Some(deadline), &live.data, self.partial_reach())?;
-                    live.deadline = Some(deadline);
-                }
-                _ => place.remove(self.is_synced())?,
+            if let Resolved::At(deadline) = Expiry::After(renew_for).resolve(live.now) {
+                self.replace(place, Some(deadline), &live.data, self.partial_reach())?;
+                live.deadline = Some(deadline);
+            } else {
+                place.remove(self.is_synced())?;
+                live.deadline = Some(Deadline::from_micros(live.now.timestamp_micros()));
             }
         }
         Ok(Some(live))

@@ -7,7 +7,8 @@ mod common;
 use std::time::Duration;
 
 use larder_core::{
-    Durability, ErrorKind, ManualClock, NamespacedStore, Result, SetItem, Store, StoreExt,
+    Durability, ErrorKind, ExpiresIn, GetOptions, ManualClock, NamespacedStore, Result, SetItem,
+    Store, StoreExt,
 };
 use larder_file::FileStore;
 
@@ -116,6 +117,19 @@ async fn a_sweep_that_had_to_leave_keys_does_not_say_that_nothing_was_done() -> 
     drop(lock);
     assert_eq!(store.delete_expired().await?, 1);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_renewal_for_zero_tells_that_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::builder(folder.path()).build().await.unwrap();
+    let taking = GetOptions::default().with_expires_in(true).with_renew_for(Duration::ZERO);
+    store.set("key", "value").ttl(Duration::from_secs(60)).await.unwrap();
+    let entry = store.get_opts("key", taking.clone()).await.unwrap().unwrap();
+    assert_eq!((&entry.value[..], entry.expires_in), (&b"value"[..], Some(ExpiresIn::Missing)));
+    store.set("key", "value").await.unwrap();
+    let entry = store.get_opts("key", taking).await.unwrap().unwrap();
+    assert_eq!(entry.expires_in, Some(ExpiresIn::Never));
 }
 
 #[cfg(target_os = "linux")]

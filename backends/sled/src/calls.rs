@@ -224,6 +224,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_renewal_for_zero_tells_that_nothing_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let sled = SledStore::builder(directory.path()).build().await.unwrap();
+        let store: &dyn Store = &sled;
+        let taking = GetOptions::default().with_expires_in(true).with_renew_for(Duration::ZERO);
+        for value in ["small".to_owned(), "large".repeat(20_000)] {
+            store.set("k", &value).ttl(Duration::from_secs(60)).await.unwrap();
+            let entry = store.get_opts("k", taking.clone()).await.unwrap().unwrap();
+            assert_eq!(
+                (&entry.value[..], entry.expires_in),
+                (value.as_bytes(), Some(ExpiresIn::Missing))
+            );
+            store.set("k", &value).await.unwrap();
+            let entry = store.get_opts("k", taking.clone()).await.unwrap().unwrap();
+            assert_eq!(entry.expires_in, Some(ExpiresIn::Never));
+        }
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
     async fn whatever_tells_that_a_key_is_dead_removes_it_first() {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::new();

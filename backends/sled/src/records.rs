@@ -272,7 +272,10 @@ impl Records {
             let mut live = Live { value, expires_at: record.expires_at };
             let new = match Change::of(resolved, record.expires_at) {
                 _ if renewal.only_with_expiry && record.expires_at.is_none() => Some(record),
-                Change::Remove => None,
+                Change::Remove => {
+                    live.expires_at = Some(Deadline::from_micros(now.timestamp_micros()));
+                    None
+                }
                 Change::Write(expires_at) if expires_at == record.expires_at => Some(record),
                 Change::Write(expires_at) => {
                     live.expires_at = expires_at;

@@ -37,7 +37,8 @@ pub struct Entry {
     /// The value.
     pub value: Bytes,
     /// The remaining life, `Never` or `In`; `None` unless [`GetOptions::expires_in`] asked for it
-    /// or the backend had it at hand. After a renewal it is the renewed one.
+    /// or the backend had it at hand. After a renewal it is the renewed one: `Missing` where the key
+    /// was renewed for zero, and is gone.
     ///
     /// [`GetOptions::expires_in`]: crate::GetOptions::expires_in
     pub expires_in: Option<ExpiresIn>,
