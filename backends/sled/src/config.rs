@@ -4,6 +4,7 @@ use std::sync::Arc;
 use larder_core::{Clock, Durability, Error, ErrorKind, Result, SystemClock};
 
 use crate::SledStore;
+use crate::store::BACKEND;
 
 /// How much memory sled's page cache takes unless the builder says otherwise: 256 MiB.
 const CACHE_CAPACITY: u64 = 256 << 20;
@@ -85,7 +86,10 @@ impl SledStoreBuilder {
     /// # Cancel safety
     /// Dropped, it may still open the store, and closes it again at once.
     pub async fn build(self) -> Result<SledStore> {
-        let invalid = |message| Err(Error::new(ErrorKind::InvalidConfig, message));
+        let invalid = |message| {
+            let error = Error::new(ErrorKind::InvalidConfig, message);
+            Err(error.with_operation("open").with_backend(BACKEND))
+        };
         if !matches!(self.durability, Durability::ProcessCrash | Durability::Volatile) {
             return invalid("sled writes survive at most the crash of the process");
         }

@@ -19,6 +19,8 @@ use crate::records::{Records, Renewal};
 use crate::scans::Walk;
 use crate::shared::{SLICE, Shared};
 
+/// The backend's name in errors.
+pub(crate) const BACKEND: &str = "sled";
 /// The most keys of a bulk call that are served on the caller's thread.
 const SMALL_BULK: usize = 128;
 /// A record's length is kept in 32 bits, and sled holds a value in memory several times over.
@@ -44,7 +46,7 @@ impl SledStore {
     }
 
     pub(crate) async fn open(config: SledStoreBuilder) -> Result<Self> {
-        let context = StoreContext::new("sled", capabilities(config.durability));
+        let context = StoreContext::new(BACKEND, capabilities(config.durability));
         let opened = hop(move || Shared::open(config)).await;
         let shared = opened.map_err(|error| context.error("open", error))?;
         let namespace = Namespace::root();

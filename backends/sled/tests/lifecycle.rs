@@ -71,6 +71,20 @@ async fn what_is_not_sleds_is_refused_and_left_alone() {
     }
 }
 
+#[tokio::test]
+async fn settings_that_sled_cannot_have_are_refused_before_anything_is_made() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("store");
+    let builder = SledStore::builder(&path);
+    let powerful = builder.clone().durability(Durability::PowerLoss);
+    for builder in [powerful, builder.cache_capacity((64 << 10) - 1)] {
+        let error = builder.build().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert_eq!((error.operation(), error.backend()), (Some("open"), Some("sled")));
+    }
+    assert!(!path.exists());
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_directory_that_it_creates_is_for_its_owner_alone() {

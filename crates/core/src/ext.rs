@@ -170,8 +170,8 @@ async fn change<S: Store + ?Sized>(
     key: &str,
     mut f: impl FnMut(Option<&Bytes>) -> Result<Option<Bytes>> + Send,
 ) -> Result<Option<Bytes>> {
-    let name = |error: Error| error.with_operation(operation).with_key(key);
     let capabilities = store.capabilities();
+    let name = |error: Error| capabilities.refusal(operation, error).with_key(key);
     let versions = GetOptions::default().with_version(true);
     capabilities.admit(operation, key, |declared| declared.check_get(&versions))?;
     for attempt in 0..MAX_ATTEMPTS {

@@ -86,12 +86,13 @@ impl<S: Store + Clone + 'static> Namespaced<S> {
     /// # Errors
     /// `InvalidNamespace` when `root` is no valid segment; `Unsupported` when `inner` cannot list.
     pub fn with_root(inner: S, root: &str) -> Result<Self> {
-        if !inner.capabilities().list {
-            return Err(Error::unsupported("list"));
-        }
-        let prefix = Namespace::root().join(root)?.encode();
         let context = StoreContext::new("namespaced", Capabilities::new());
-        Self::at(inner, context, Namespace::root(), prefix)
+        let named = |error| context.error("open", error);
+        if !inner.capabilities().list {
+            return Err(named(Error::unsupported("list")));
+        }
+        let prefix = Namespace::root().join(root).map_err(named)?.encode();
+        Self::at(inner, context.clone(), Namespace::root(), prefix).map_err(named)
     }
 
     fn at(inner: S, context: StoreContext, namespace: Namespace, prefix: String) -> Result<Self> {
@@ -284,7 +285,9 @@ impl<S: Store + Clone + 'static> Store for Namespaced<S> {
     ) -> Result<NamespacePage> {
         let _call = self.context.begin_keyless("list_child_namespaces")?;
         let scope = self.child_scope();
-        let position = cursor.map(|cursor| scope.open(cursor)).transpose()?;
+        let position = cursor.map(|cursor| scope.open(cursor)).transpose();
+        let position =
+            position.map_err(|error| self.context.error("list_child_namespaces", error))?;
         let below = format!("{}/", self.prefix);
         let inner = position.as_ref().and_then(inner_cursor);
         let page = self.inner.list_page(&below, inner.as_ref(), limit).await?;
@@ -344,16 +347,15 @@ impl<S: Store + Clone + 'static> NamespacedStore for Namespaced<S> {
 
     fn with_path(&self, segments: &[&str]) -> Result<Arc<dyn NamespacedStore>> {
         let _call = self.context.begin_keyless("with_namespace")?;
-        let namespace = self
-            .namespace
-            .join_all(segments)
-            .map_err(|error| self.context.error("with_namespace", error))?;
+        let named = |error| self.context.error("with_namespace", error);
+        let namespace = self.namespace.join_all(segments).map_err(named)?;
         let mut prefix = self.prefix.clone();
         for segment in segments {
             prefix.push('/');
             prefix.push_str(&Namespace::escape_segment(segment));
         }
-        Ok(Arc::new(Self::at(self.inner.clone(), self.context.child(), namespace, prefix)?))
+        let child = Self::at(self.inner.clone(), self.context.child(), namespace, prefix);
+        Ok(Arc::new(child.map_err(named)?))
     }
 }
 

@@ -64,7 +64,7 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
             return Ok(None);
         };
         let value = self.codec.decode(&entry.value);
-        value.map(Some).map_err(|error| error.with_operation("get").with_key(key))
+        value.map(Some).map_err(|error| self.refusal("get", key, error))
     }
 
     /// Encodes and stores a value; the builder takes expiry and condition.
@@ -73,7 +73,12 @@ impl<'a, S: Store + ?Sized, T, C: Codec<T>> Typed<'a, S, T, C> {
     /// On await, `InvalidValue` when the value cannot be encoded.
     pub fn set(&self, key: &'a str, value: &T) -> TypedSet<'a, S> {
         let set = self.codec.encode(value).map(|bytes| self.store.set(key, bytes));
-        TypedSet(set.map_err(|error| error.with_operation("set").with_key(key)))
+        TypedSet(set.map_err(|error| self.refusal("set", key, error)))
+    }
+
+    #[cold]
+    fn refusal(&self, operation: &'static str, key: &str, error: Error) -> Error {
+        self.store.capabilities().refusal(operation, error).with_key(key)
     }
 }
 

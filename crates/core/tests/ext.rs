@@ -49,7 +49,12 @@ async fn increments_keep_the_expiry_and_refuse_what_is_no_number() {
     assert_eq!(store.expires_in("n").await.unwrap(), ExpiresIn::In(MINUTE));
     for bad in ["", "1.5", "+1", " 1", "9223372036854775808", "ten"] {
         store.set("n", bad).await.unwrap();
-        assert_eq!(kind(store.increment("n", 1).await), ErrorKind::InvalidValue, "{bad}");
+        let error = store.increment("n", 1).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.backend()),
+            (ErrorKind::InvalidValue, Some("map")),
+            "{bad}"
+        );
         assert_eq!(store.get("n").await.unwrap().unwrap(), bad);
     }
     store.set("n", i64::MAX.to_string()).await.unwrap();
@@ -78,6 +83,7 @@ async fn updates_see_the_latest_value_and_give_up_when_always_overtaken() {
     let error = overtaken.await.unwrap_err();
     assert!(error.kind() == ErrorKind::Conflict && error.is_retryable(), "{error}");
     assert_eq!((error.operation(), error.key()), (Some("update"), Some("k")));
+    assert_eq!(error.backend(), Some("map"));
 }
 
 #[tokio::test]
@@ -208,6 +214,7 @@ async fn typed_views_encode_and_decode() {
     store.set("anna", "no user").await.unwrap();
     let error = users.get("anna").await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some("anna")));
+    assert_eq!((error.operation(), error.backend()), (Some("get"), Some("map")));
 
     let json = store.typed::<User>().with_codec(Json);
     json.set("json", &anna).await.unwrap();
@@ -238,5 +245,6 @@ async fn a_value_that_cannot_be_encoded_is_refused_and_nothing_is_written() {
     let maps = store.typed::<BTreeMap<Vec<u8>, u8>>();
     let error = maps.with_codec(Json).set("k", &map).ttl(MINUTE).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::InvalidValue, Some("k")));
+    assert_eq!((error.operation(), error.backend()), (Some("set"), Some("map")));
     assert!(!store.exists("k").await.unwrap());
 }

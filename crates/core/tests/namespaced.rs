@@ -8,8 +8,8 @@ use std::sync::Arc;
 use common::{MapStore, Picky, assert_answers, assert_closed, kind};
 use futures_util::TryStreamExt;
 use larder_core::{
-    Capabilities, Condition, DeleteOptions, ErrorKind, GetOptions, Namespaced, NamespacedStore,
-    SetItem, SetOptions, Store, StoreExt, forward_store,
+    Capabilities, Condition, Cursor, DeleteOptions, ErrorKind, GetOptions, Namespaced,
+    NamespacedStore, SetItem, SetOptions, Store, StoreExt, forward_store,
 };
 
 fn assert_shareable<T: Send + Sync + std::fmt::Debug>() {}
@@ -142,6 +142,44 @@ async fn children_are_listed_page_by_page() {
     assert_eq!(cursor, None);
     found.dedup();
     assert_eq!(found, ["a", "b", "c/d"]);
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_operation_and_the_backend() {
+    let small = MapStore::with_capabilities(
+        Capabilities::new().with_list(true).with_max_key_len("larder/child:".len()),
+    );
+    let root = Namespaced::new(small).unwrap();
+    let child = root.with_namespace("child").unwrap();
+    let foreign = Cursor::from_bytes("foreign");
+    let none = Capabilities::new();
+    for (error, kind, operation) in [
+        (
+            child.list_child_namespaces(Some(&foreign), 1).await.unwrap_err(),
+            ErrorKind::InvalidCursor,
+            "list_child_namespaces",
+        ),
+        (child.with_namespace("x").unwrap_err(), ErrorKind::InvalidNamespace, "with_namespace"),
+        (
+            Namespaced::with_root(MapStore::new(), "").unwrap_err(),
+            ErrorKind::InvalidNamespace,
+            "open",
+        ),
+        (
+            Namespaced::new(MapStore::with_capabilities(none)).unwrap_err(),
+            ErrorKind::Unsupported,
+            "open",
+        ),
+        (
+            Namespaced::new(MapStore::with_capabilities(none.with_list(true).with_max_key_len(5)))
+                .unwrap_err(),
+            ErrorKind::InvalidNamespace,
+            "open",
+        ),
+    ] {
+        assert_eq!((error.kind(), error.operation()), (kind, Some(operation)));
+        assert_eq!(error.backend(), Some("namespaced"));
+    }
 }
 
 #[tokio::test]
