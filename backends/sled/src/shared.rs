@@ -121,7 +121,7 @@ impl Shared {
     pub(crate) async fn for_each<W, T, F>(
         &self,
         call: &Arc<InProgress>,
-        mut items: Vec<W>,
+        mut items: impl ExactSizeIterator<Item = W> + Send,
         in_place: bool,
         step: F,
     ) -> Vec<Result<T>>
@@ -133,16 +133,19 @@ impl Shared {
         let mut outcomes = Vec::with_capacity(items.len());
         if in_place {
             let now = self.now();
-            // What is left when the writers have got too far ahead goes to where they can wait.
-            let left = items.iter().position(|item| {
-                outcomes.push(self.run(|records| step(records, item, now)));
-                self.flusher.is_behind()
-            });
-            items.drain(..left.map_or(items.len(), |last| last + 1));
+            for item in items.by_ref() {
+                outcomes.push(self.run(|records| step(records, &item, now)));
+                // What is left goes to where writers can wait, as they have got too far ahead.
+                if self.flusher.is_behind() {
+                    break;
+                }
+            }
         }
-        while !items.is_empty() {
-            let rest = items.split_off(items.len().min(SLICE));
-            let part = std::mem::replace(&mut items, rest);
+        loop {
+            let part: Vec<W> = items.by_ref().take(SLICE).collect();
+            if part.is_empty() {
+                return outcomes;
+            }
             let len = part.len();
             let now = self.now();
             let steps = move |records: &Records| {
@@ -151,7 +154,6 @@ impl Shared {
             let done: Result<Vec<_>> = self.hop(call, steps).await;
             outcomes.extend(done.unwrap_or_else(|error| refused(&error, len)));
         }
-        outcomes
     }
 
     /// Ends a call that wrote: removes what it left behind, and makes what it wrote as durable as the
@@ -215,4 +217,34 @@ impl Drop for Shared {
 /// One outcome for each step of a hop that failed as a whole.
 fn refused<T>(error: &Error, len: usize) -> Vec<Result<T>> {
     (0..len).map(|_| Err(error.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use crate::SledStore;
+
+    use super::*;
+
+    /// Steps taken.
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+    #[tokio::test]
+    async fn of_many_items_a_slice_is_made_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SledStore::builder(directory.path()).build().await.unwrap();
+        let call = Arc::new(store.context.begin_keyless("test").unwrap());
+        let count = 5 * SLICE + 7;
+        let items = (0..count).inspect(|made| {
+            assert!(*made < TAKEN.load(SeqCst) + SLICE, "the {made}th is made too early");
+        });
+        let step = |_: &Records, item: &usize, _: DateTime<Utc>| {
+            TAKEN.fetch_add(1, SeqCst);
+            Ok(*item)
+        };
+        let outcomes = store.shared.for_each(&call, items, false, step).await;
+        let outcomes: Vec<usize> = outcomes.into_iter().map(Result::unwrap).collect();
+        assert!(outcomes.into_iter().eq(0..count));
+    }
 }

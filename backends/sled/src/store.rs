@@ -191,7 +191,7 @@ impl Store for SledStore {
 
     async fn get_many(&self, keys: &[&str]) -> Result<Vec<Result<Option<Bytes>>>> {
         let call = Arc::new(self.context.begin_bulk("get_many", keys.iter().copied())?);
-        let physicals: Vec<_> = keys.iter().map(|key| self.physical(key)).collect();
+        let physicals = keys.iter().map(|key| self.physical(key));
         let get = |most| {
             move |records: &Records, physical: &Vec<u8>, now| {
                 loop {
@@ -223,10 +223,8 @@ impl Store for SledStore {
         }
         let bytes: usize = items.iter().map(|item| item.value.len()).sum();
         let in_place = items.len() <= SMALL_BULK && bytes as u64 <= SMALL_VALUE;
-        let writes: Vec<_> = items
-            .into_iter()
-            .map(|item| (self.physical(item.key), item.value, item.options))
-            .collect();
+        let writes =
+            items.into_iter().map(|item| (self.physical(item.key), item.value, item.options));
         let set = |records: &Records, write: &(Vec<u8>, Bytes, SetOptions), now| {
             records.set(&write.0, &write.1, &write.2, now)
         };
@@ -238,7 +236,7 @@ impl Store for SledStore {
 
     async fn delete_many(&self, keys: &[&str]) -> Result<DeleteManyOutcome> {
         let call = Arc::new(self.context.begin_bulk("delete_many", keys.iter().copied())?);
-        let physicals: Vec<_> = keys.iter().map(|key| self.physical(key)).collect();
+        let physicals = keys.iter().map(|key| self.physical(key));
         let in_place = keys.len() <= SMALL_BULK;
         let delete = |records: &Records, physical: &Vec<u8>, now| {
             records.delete(physical, &Condition::Any, now)
