@@ -162,10 +162,10 @@ async fn holds_live_key(node: &Arc<Node>, clock: &dyn Clock, pace: &mut Pace) ->
                 found = !moment.is_past(entry.deadline());
                 !found
             });
+            pace.did(looked).await;
             if found {
                 return true;
             }
-            pace.did(looked).await;
         }
     }
     false

@@ -93,6 +93,14 @@ async fn long_calls_let_other_tasks_run() {
         assert!(removed.unwrap() == count as u64 && seen > enough, "delete_expired: {seen}");
     }
 
+    let children = store.with_namespace("children").unwrap();
+    for number in 0..count / 2 {
+        children.with_namespace(&number.to_string()).unwrap().set("k", "v").await.unwrap();
+    }
+    let (page, seen) = turns(children.list_child_namespaces(None, usize::MAX)).await;
+    assert!(page.unwrap().segments.len() == count / 2 && seen > enough, "children: {seen}");
+    children.delete_all().await.unwrap();
+
     let large = Bytes::from(vec![7; 40 << 20]);
     let (set, seen) = turns(store.set("large", large.clone()).into_future()).await;
     assert!(set.unwrap().is_applied() && seen > enough, "a large set: {seen}");
