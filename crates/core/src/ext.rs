@@ -494,6 +494,10 @@ impl<'a, P> Pages<'a, P> {
                 }
             }
             match &mut self.state {
+                PageState::Done if seen.forgets() => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 PageState::Done => return Poll::Ready(None),
                 PageState::Ask(cursor) => self.state = PageState::Asking(ask(cursor.take())),
                 PageState::Asking(page) => match ready!(page.as_mut().poll(context)) {
@@ -537,6 +541,15 @@ impl Seen {
                 new
             }
             Self::Any(seen) => seen.insert(name.to_owned()),
+        }
+    }
+
+    /// Frees a page of names, of which all at once would take long (`S6`), and tells whether more
+    /// may be left.
+    fn forgets(&mut self) -> bool {
+        match self {
+            Self::Ordered(_) => false,
+            Self::Any(seen) => (0..PAGE).all(|_| seen.pop_first().is_some()),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use common::{MapStore, count_turns, kind};
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use larder_core::{
     Bytes, Capabilities, Cursor, ErrorKind, ExpiresIn, Json, ListPage, Raw, Result, SetItem,
     SetOptions, SetOutcome, Store, StoreExt, async_trait, forward_store,
@@ -137,6 +137,24 @@ async fn a_key_that_is_in_several_pages_is_given_once() {
         Listed::new(false, &[(&["b", "a"], 0), (&["b"], 0), (&[], 0), (&["c", "a"], 0)]);
     let keys: Vec<String> = unordered.list("").try_collect().await.unwrap();
     assert_eq!(keys, ["b", "a", "c"]);
+}
+
+#[tokio::test]
+async fn what_a_listing_remembers_is_freed_in_turns() {
+    let store = MapStore::with_capabilities(Capabilities::new().with_list(true));
+    for number in 0..2_500 {
+        store.set(&number.to_string(), "").await.unwrap();
+    }
+    let mut listing = store.list("");
+    for _ in 0..2_500 {
+        assert!(listing.next().await.unwrap().is_ok());
+    }
+    let mut turns = 0;
+    while listing.next().now_or_never().is_none() {
+        turns += 1;
+    }
+    assert_eq!(turns, 2);
+    assert!(listing.next().now_or_never().unwrap().is_none());
 }
 
 #[tokio::test]
