@@ -48,6 +48,8 @@ type Factory = dyn Fn(String) -> BoxFuture<'static, Result<Made>> + Send + Sync;
 pub struct StoreRegistry {
     factory: Option<Box<Factory>>,
     state: Mutex<State>,
+    /// Held by the call that closes the stores.
+    closing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -64,7 +66,7 @@ impl StoreRegistry {
     /// A registry without a default factory: a name that is not registered is `NotFound`.
     #[must_use]
     pub fn new() -> Self {
-        Self { factory: None, state: Mutex::default() }
+        Self { factory: None, state: Mutex::default(), closing: tokio::sync::Mutex::default() }
     }
 
     /// A registry that makes the stores that are not registered, from their names.
@@ -84,6 +86,7 @@ impl StoreRegistry {
         Self {
             factory: Some(Box::new(move |name| Box::pin(factory(name)))),
             state: Mutex::default(),
+            closing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -196,14 +199,15 @@ impl StoreRegistry {
 
     /// Closes every store, each once, and the registry; those that the factory is just making too.
     ///
-    /// A second call closes those that could not be closed.
+    /// A second call waits for the first, and closes those that could not be closed.
     ///
     /// # Errors
     /// Those of the stores that could not be closed; the others are closed all the same.
     pub async fn close_all(&self) -> Result<(), CloseAllError> {
+        self.state().closed = true;
+        let _closing = self.closing.lock().await;
         let cells = {
             let mut state = self.state();
-            state.closed = true;
             let mut named: Vec<_> = state.cells.drain().collect();
             named.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
             // The root of `below` is the first of the unnamed, and closes after its children.

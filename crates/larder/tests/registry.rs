@@ -15,15 +15,25 @@ struct Counting {
     inner: MemoryStore,
     closings: Arc<AtomicUsize>,
     failures: AtomicUsize,
+    /// A permit for each closing.
+    gate: Arc<Semaphore>,
 }
 
 impl Counting {
     fn make(failures: usize) -> (Arc<dyn NamespacedStore>, Arc<AtomicUsize>) {
+        Self::gated(failures, Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)))
+    }
+
+    fn gated(
+        failures: usize,
+        gate: Arc<Semaphore>,
+    ) -> (Arc<dyn NamespacedStore>, Arc<AtomicUsize>) {
         let closings = Arc::new(AtomicUsize::new(0));
         let store = Self {
             inner: MemoryStore::new(),
             closings: Arc::clone(&closings),
             failures: AtomicUsize::new(failures),
+            gate,
         };
         (Arc::new(store), closings)
     }
@@ -34,6 +44,9 @@ impl Store for Counting {
     forward_store!(inner: get_opts, set_opts, delete_opts, delete_all, capabilities);
 
     async fn close(&self) -> Result<()> {
+        if let Ok(permit) = self.gate.acquire().await {
+            permit.forget();
+        }
         self.closings.fetch_add(1, SeqCst);
         if self.failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(Error::new(ErrorKind::Unavailable, "not just now"));
@@ -221,4 +234,27 @@ async fn what_cannot_be_closed_is_told_and_tried_again() {
     assert!(error.to_string().contains("\"bad\" was not closed: "), "{error}");
     registry.close_all().await.unwrap();
     assert_eq!((bad_closings.load(SeqCst), good_closings.load(SeqCst)), (2, 1));
+}
+
+#[tokio::test]
+async fn who_closes_all_a_second_time_waits_for_the_first() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (store, closings) = Counting::gated(0, Arc::clone(&gate));
+    let registry = Arc::new(StoreRegistry::new());
+    registry.register("a", Arc::clone(&store)).unwrap();
+    let closers = [(); 2].map(|()| {
+        let registry = Arc::clone(&registry);
+        tokio::spawn(async move { registry.close_all().await })
+    });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        assert!(closers.iter().all(|closer| !closer.is_finished()));
+    }
+    let [first, second] = closers;
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    gate.add_permits(1);
+    second.await.unwrap().unwrap();
+    assert_eq!(closings.load(SeqCst), 1);
+    assert_eq!(store.get("k").await.unwrap_err().kind(), ErrorKind::Closed);
 }
