@@ -4,6 +4,7 @@
 //! is left out, for it would hide the standard one; write `larder::Result`.
 
 pub use crate::{
-    Bytes, Capabilities, Condition, Durability, Entry, Error, ErrorKind, ExpiresIn, Expiry,
-    Namespace, NamespacedStore, SetOutcome, Store, StoreExt, StoreRegistry,
+    Bytes, Capabilities, Condition, Cursor, DeleteManyOutcome, DeleteOptions, Durability, Entry,
+    Error, ErrorKind, ExpiresIn, Expiry, GetOptions, ListPage, Namespace, NamespacePage,
+    NamespacedStore, SetItem, SetOptions, SetOutcome, Store, StoreExt, StoreRegistry, Version,
 };
