@@ -73,7 +73,8 @@ impl FileStoreBuilder {
     ///
     /// # Errors
     /// `NotFound` for an absent root that is not to be made; `InvalidConfig` for an empty path, one
-    /// that is no folder or cannot be one, or durability that a file cannot have; `PermissionDenied`; `StorageFull`.
+    /// that is no folder or cannot be one, or durability that a file cannot have; `PermissionDenied`;
+    /// `StorageFull`.
     pub async fn build(self) -> Result<FileStore> {
         let context = |error: Error| error.with_operation("open").with_backend(BACKEND);
         if self.path.as_os_str().is_empty() {

@@ -81,7 +81,8 @@ impl<S: Store + Clone + 'static> Namespaced<S> {
         Self::with_root(inner, "larder")
     }
 
-    /// Namespaces below a root of another name, so that several can share one flat store.
+    /// Namespaces below a root of another name, so that several can share one flat store. Closing one
+    /// of them closes the flat store, and so ends them all (`S7`).
     ///
     /// # Errors
     /// `InvalidNamespace` when `root` is no valid segment; `Unsupported` when `inner` cannot list.

@@ -44,7 +44,7 @@ pub fn redact(url: &str) -> String {
     }
     // The last `@`, not the authority's: a password that was not percent-encoded can hold `/` or `?`.
     let Some((before, place)) = rest.rsplit_once('@') else {
-        return format!("{scheme}:{}", without_values(rest));
+        return format!("{scheme}:{}", without_false_port(&without_values(rest)));
     };
     let (slashes, credentials) = match before.strip_prefix("//") {
         Some(credentials) => ("//", credentials),
@@ -53,6 +53,23 @@ pub fn redact(url: &str) -> String {
     let user = credentials.split_once(':').map_or("", |(user, _)| user);
     let colon = if credentials.contains(':') { ":" } else { "" };
     format!("{scheme}:{slashes}{user}{colon}***@{}", without_values(place))
+}
+
+/// The place; what stands where only a port can, and is none, may be a password whose host was
+/// forgotten.
+fn without_false_port(place: &str) -> String {
+    let slashes = if place.starts_with("//") { 2 } else { 0 };
+    let (place, query) = place.split_once('?').map_or((place, None), |(p, q)| (p, Some(q)));
+    let authority = slashes + place[slashes..].find('/').unwrap_or(place.len() - slashes);
+    // The colons of an address in brackets are its own.
+    let from = place[..authority].find(']').map_or(slashes, |end| end + 1);
+    let colon = place[from..authority].find(':').map(|at| from + at);
+    let is_port = |at: usize| place[at + 1..authority].bytes().all(|byte| byte.is_ascii_digit());
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    match colon.filter(|at| !is_port(*at)) {
+        Some(colon) => format!("{}:***{query}", &place[..colon]),
+        None => format!("{place}{query}"),
+    }
 }
 
 /// The place, and its options without the values that nobody knows.
@@ -89,6 +106,29 @@ mod tests {
             assert!(!redacted.contains("hunter2") && redacted.contains("***@h"), "{redacted}");
         }
         assert_eq!(redact("redis://h?connect=lazy&x=y"), "redis://h?connect=lazy&x=***");
+    }
+
+    #[test]
+    fn a_password_whose_host_was_forgotten_is_no_port() {
+        for url in [
+            "redis://u:hunter2",
+            "redis:u:hunter2",
+            "redis://u:12hunter2/0",
+            "redis://[::1]:hunter2",
+        ] {
+            assert!(!redact(url).contains("hunter2"), "{}", redact(url));
+        }
+        assert_eq!(redact("redis://u:hun/ter2?db=1&x"), "redis://u:***?db=1&***");
+        for url in [
+            "redis://h",
+            "redis://h:6379/0",
+            "redis://[::1]:6379/0?db=1",
+            "redis://[::1]",
+            "redis://h/a:b",
+            "redis:",
+        ] {
+            assert_eq!(redact(url), url);
+        }
     }
 
     #[test]
