@@ -26,6 +26,10 @@ pub(crate) struct RedisUrl {
     response_timeout: Option<Duration>,
     max_value_len: Option<u64>,
     raw_keys: bool,
+    #[cfg_attr(
+        not(feature = "redis-tls"),
+        expect(dead_code, reason = "only TLS has certificates")
+    )]
     ca: Option<PathBuf>,
 }
 
