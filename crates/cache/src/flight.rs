@@ -111,6 +111,12 @@ impl Flight {
         self.outcome.get().is_some()
     }
 
+    /// Tells whether the loader is out of the way. Those who wait may have been told long before, as
+    /// by a set.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_loaded() || self.task.get().is_some_and(AbortHandle::is_finished)
+    }
+
     /// Tells everyone who waits; false when they were told already.
     pub(crate) fn resolve(&self, outcome: Outcome) -> bool {
         let first = self.outcome.set(outcome).is_ok();
@@ -125,7 +131,8 @@ impl Flight {
 
     /// One waiter less; true when the flight is to be cancelled for want of others.
     pub(crate) fn leave(&self) -> bool {
-        self.waiters.fetch_sub(1, SeqCst) == 1 && !self.is_done()
+        // Told of what has overtaken the load, they leave it alone, too.
+        self.waiters.fetch_sub(1, SeqCst) == 1 && !(self.is_done() && self.is_loaded())
     }
 
     pub(crate) fn has_waiters(&self) -> bool {

@@ -40,7 +40,7 @@ struct Watchee {
 
 impl Watchee {
     fn is_done(&self) -> bool {
-        self.flight.upgrade().is_none_or(|flight| flight.is_loaded() || flight.is_done())
+        self.flight.upgrade().is_none_or(|flight| flight.is_over())
     }
 }
 
@@ -74,7 +74,7 @@ impl Inner {
         let (Some(flight), Some(slot)) = (overdue.flight.upgrade(), overdue.slot.upgrade()) else {
             return;
         };
-        if flight.is_loaded() || flight.is_done() {
+        if flight.is_over() {
             return;
         }
         // In this order, so that what the loader may still give is not stored.

@@ -293,6 +293,44 @@ async fn a_load_without_callers_is_cancelled_where_that_is_asked_for() {
     assert_eq!(cache.get_or_set("k", 5_u32).await.unwrap(), 5);
 }
 
+/// F4: those who wait have been told long before.
+#[tokio::test(start_paused = true)]
+async fn a_load_that_was_overtaken_is_ended_in_time_like_any_other() {
+    for winner in ["set", "fail"] {
+        let (store, clock) = memory();
+        let space = builder(store, &clock).max_load_time(SECOND).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        let loading = load(&cache, "k", &Gate::new(), 1);
+        settle().await;
+        match winner {
+            "set" => cache.set("k", &2).await.unwrap(),
+            _ => assert!(cache.fail("k", Oops(1)).await.unwrap()),
+        }
+        assert_eq!(loading.await.unwrap().ok(), (winner == "set").then_some(2));
+        assert_eq!(space.stats().active_keys, 1, "its loader goes on");
+        tokio::time::sleep(2 * SECOND).await;
+        let stats = space.stats();
+        assert_eq!((stats.active_keys, stats.load_failures), (0, 1), "{winner}");
+    }
+}
+
+#[tokio::test]
+async fn a_load_whose_callers_have_the_value_of_a_set_is_cancelled_where_that_is_asked_for() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).cancel_abandoned_loads(true).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    let gate = Gate::new();
+    let loading = [load(&cache, "k", &gate, 7), load(&cache, "k", &gate, 8)];
+    gate.reached(1).await;
+    settle().await;
+    cache.set("k", &2).await.unwrap();
+    for loading in loading {
+        assert_eq!(loading.await.unwrap().unwrap(), 2);
+    }
+    until(|| space.stats().active_keys == 0).await;
+    assert_eq!(cache.get_value("k").await.unwrap(), Some(2));
+}
+
 #[tokio::test]
 async fn a_call_dropped_before_it_is_polled_does_nothing() {
     let (cache, _) = numbers().await;
