@@ -180,7 +180,8 @@ impl<V: 'static> Cache<V> {
     /// named twice counts once (`V4`).
     ///
     /// # Errors
-    /// The store's; keys before the one that failed are deleted.
+    /// The store's; keys before the one that failed are deleted, but for `InvalidKey`, before which
+    /// nothing is.
     pub async fn remove<K: AsRef<str>>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -188,6 +189,9 @@ impl<V: 'static> Cache<V> {
         let route = self.route()?;
         let keys: Vec<K> = keys.into_iter().collect();
         let keys: BTreeSet<&str> = keys.iter().map(AsRef::as_ref).collect();
+        for key in &keys {
+            route.store.capabilities().check_key(key)?;
+        }
         let mut all = true;
         for key in keys {
             let envelope = self.inner().locked(&route, key, Locked::delete).await?;

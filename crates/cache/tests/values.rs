@@ -296,6 +296,16 @@ async fn what_lies_beside_the_cache_in_its_store_is_left_alone() {
 }
 
 #[tokio::test]
+async fn removing_a_key_that_is_none_removes_nothing() {
+    let (cache, _) = numbers().await;
+    let long = "x".repeat(5_000);
+    cache.set("a", &1).await.unwrap();
+    let error = cache.remove(["a", &long]).await.unwrap_err();
+    assert_eq!(error.store_kind(), Some(ErrorKind::InvalidKey));
+    assert_eq!(cache.get_value("a").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
 async fn a_key_too_long_and_a_value_that_has_no_form_are_refused() {
     let (space, _) = space().await;
     let long = "x".repeat(5_000);
