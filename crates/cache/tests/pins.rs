@@ -252,6 +252,33 @@ async fn a_reopened_store_pins_no_entry_whose_own_life_is_over() {
 }
 
 #[tokio::test]
+async fn an_entry_that_is_pinned_several_times_at_once_is_one_in_the_budget() {
+    let (store, clock) = faulty();
+    let space = builder(store.clone(), &clock).pin_budget(2).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("a", &0).pin().await.unwrap();
+    store.always(Call::Set, Fault::Hang);
+    let pinning: Vec<_> = [("a", 1), ("b", 1), ("b", 2), ("a", 2)]
+        .into_iter()
+        .map(|(key, value)| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.set(key, &value).pin().await })
+        })
+        .collect();
+    store.hanging(2).await;
+    let error = cache.set("c", &1).pin().await.unwrap_err();
+    assert!(matches!(error, CacheError::Refused(Refusal::PinBudget { budget: 2 })));
+    store.heal();
+    store.release();
+    for pinning in pinning {
+        pinning.await.unwrap().unwrap();
+    }
+    assert_eq!(space.stats().pinned, 2);
+    cache.delete("b").await.unwrap();
+    cache.set("c", &1).pin().await.unwrap();
+}
+
+#[tokio::test]
 async fn pins_have_a_budget() {
     let (store, clock) = memory();
     let space = builder(store, &clock).pin_budget(2).pin_max_age(SECOND).build().await.unwrap();

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use larder_core::Deadline;
@@ -59,8 +59,8 @@ pub(crate) struct Index {
     expiries: BTreeSet<(Deadline, usize)>,
     pins: BTreeSet<(Deadline, usize)>,
     pins_expired: u64,
-    /// Writes under way that are to pin their entry.
-    pinning: u64,
+    /// Entries with writes under way that are to pin them, and how many writes.
+    pinning: HashMap<usize, u32>,
     /// S3-FIFO: what was evicted not long ago.
     ghosts: Ghosts,
 }
@@ -77,7 +77,7 @@ impl Index {
             expiries: BTreeSet::new(),
             pins: BTreeSet::new(),
             pins_expired: 0,
-            pinning: 0,
+            pinning: HashMap::new(),
             ghosts: Ghosts::default(),
         }
     }
@@ -125,12 +125,7 @@ impl Index {
         {
             return Room::Refused(Refusal::TooHeavy { weight, capacity });
         }
-        let own_pin = known
-            .and_then(|at| self.nodes.get(at))
-            .is_some_and(|node| node.entry.pinned_until.is_some());
-        // Those being pinned just now count as well.
-        let pinned = self.pins.len() as u64 - u64::from(own_pin) + self.pinning;
-        if pin && pinned >= self.pin_budget {
+        if pin && self.others_pinned(known) >= self.pin_budget {
             return Room::Refused(Refusal::PinBudget { budget: self.pin_budget });
         }
         let own = known.map_or(0, |at| self.nodes.weight_of(at));
@@ -166,14 +161,37 @@ impl Index {
         if let Some(node) = self.nodes.get_mut(at) {
             node.writes += 1;
         }
-        self.pinning += u64::from(pin);
+        if pin {
+            *self.pinning.entry(at).or_default() += 1;
+        }
         Room::Made(victims)
+    }
+
+    /// How many entries are pinned, or are just being pinned, apart from one.
+    fn others_pinned(&self, own: Option<usize>) -> u64 {
+        let is_pinned =
+            |at: &usize| self.nodes.get(*at).is_some_and(|node| node.entry.pinned_until.is_some());
+        let being_pinned = self.pinning.keys().filter(|at| Some(**at) != own && !is_pinned(at));
+        let own_pin = own.as_ref().is_some_and(is_pinned);
+        self.pins.len() as u64 - u64::from(own_pin) + being_pinned.count() as u64
+    }
+
+    /// A write under way that was to pin its entry is over.
+    fn end_pinning(&mut self, at: usize) {
+        if let Some(writes) = self.pinning.get_mut(&at) {
+            *writes -= 1;
+            if *writes == 0 {
+                self.pinning.remove(&at);
+            }
+        }
     }
 
     /// A write for which room was reserved is done.
     pub(crate) fn commit(&mut self, id: &Id, entry: Entry, pin: bool) {
-        self.pinning -= u64::from(pin);
         let Some(at) = self.find(id) else { return };
+        if pin {
+            self.end_pinning(at);
+        }
         let stamp = STAMPS.fetch_add(1, SeqCst) + 1;
         let Some(node) = self.nodes.get_mut(at) else { return };
         node.writes = node.writes.saturating_sub(1);
@@ -193,8 +211,10 @@ impl Index {
 
     /// A write for which room was reserved was not made.
     pub(crate) fn cancel(&mut self, id: &Id, pin: bool) {
-        self.pinning -= u64::from(pin);
         let Some(at) = self.find(id) else { return };
+        if pin {
+            self.end_pinning(at);
+        }
         let Some(node) = self.nodes.get_mut(at) else { return };
         node.writes = node.writes.saturating_sub(1);
         if node.stored {
