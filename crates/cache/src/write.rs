@@ -141,7 +141,11 @@ impl Inner {
         if !self.is_wanted(&slot, mode)? {
             return Ok(None);
         }
-        let room = self.admit(&slot, self.weight(write), write.pin).await?;
+        let room = if self.is_gone(write) {
+            Admitted::Vanishes
+        } else {
+            self.admit(&slot, self.weight(write), write.pin).await?
+        };
         let locked = self.lock_slot(route, slot, call).await;
         Ok(Some((locked, room)))
     }

@@ -268,6 +268,33 @@ async fn an_entry_heavier_than_the_cache_is_refused_and_flushes_nothing() {
 }
 
 #[tokio::test]
+async fn a_set_whose_life_is_over_at_once_pushes_nobody_out() {
+    let (store, clock) = memory();
+    let space = builder(store, &clock).policy(Policy::Lru { max: 2 }).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    for key in ["a", "b"] {
+        cache.set(key, &1).pin().await.unwrap();
+        cache.get_and_unpin(key).await.unwrap().unwrap();
+    }
+    for key in ["b", "c"] {
+        cache.set(key, &2).ttl(Duration::ZERO).pin().await.unwrap();
+        cache.set(key, &2).expiry(clock.now()).weight(9).await.unwrap();
+        assert_eq!(cache.get_value(key).await.unwrap(), None);
+    }
+    cache.set("b", &1).await.unwrap();
+    cache
+        .set_pending("c")
+        .await
+        .unwrap()
+        .resolve(Loaded::new(3).ttl(Duration::ZERO))
+        .await
+        .unwrap();
+    assert_eq!(cache.get_value("b").await.unwrap(), Some(1));
+    let stats = space.stats();
+    assert_eq!((stats.entries, stats.evicted_by_capacity, stats.not_admitted), (Some(1), 1, 0));
+}
+
+#[tokio::test]
 async fn every_weight_counts_in_full() {
     for max in [1 << 41, u64::MAX - 1] {
         let (store, clock) = memory();

@@ -16,7 +16,8 @@ pub(crate) enum Admitted {
     Uncounted,
     /// It has room.
     Room(Reservation),
-    /// It comes in and goes at once: everything else is pinned or just being written.
+    /// It comes in and goes at once: its life is over before it began, or everything else is pinned or
+    /// just being written.
     Vanishes,
 }
 
