@@ -201,12 +201,7 @@ impl Inner {
         let everything = Range { scope: Namespace::root(), prefix: None };
         for slot in self.table.matching(&everything) {
             slot.take_user_lock_away();
-            if let Some(flight) = slot.current() {
-                let error =
-                    if flight.is_pending() { CacheError::Abandoned } else { CacheError::ShutDown };
-                slot.fail(error);
-                flight.abort();
-            }
+            slot.shut();
         }
     }
 

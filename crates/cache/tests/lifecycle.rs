@@ -107,6 +107,24 @@ async fn closing_ends_what_waits_and_waits_for_what_runs() {
 }
 
 #[tokio::test]
+async fn closing_ends_loads_that_nobody_joins_any_more() {
+    let (cache, _) = numbers().await;
+    let gate = Gate::new();
+    let deleted = load(&cache, "k", &gate, 1);
+    gate.reached(1).await;
+    cache.delete("k").await.unwrap();
+    let promised = load(&cache, "k", &gate, 2);
+    gate.reached(2).await;
+    let promise = cache.set_pending("k").await.unwrap();
+    cache.space().close().await.unwrap();
+    for loading in [deleted, promised] {
+        assert!(matches!(loading.await.unwrap(), Err(CacheError::ShutDown)));
+    }
+    drop(promise);
+    until(|| cache.space().stats().active_keys == 0).await;
+}
+
+#[tokio::test]
 async fn a_session_reconnects_and_closes_however_it_ends() {
     let (handle, opened) = opener();
     let space = CacheSpace::new(handle);

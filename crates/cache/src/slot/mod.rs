@@ -8,7 +8,7 @@ mod shelf;
 mod table;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
@@ -39,6 +39,8 @@ pub(crate) struct Slot {
 #[derive(Default)]
 struct State {
     current: Option<Arc<Flight>>,
+    /// Loads that nobody joins any more, and that may still run: overtaken, or made for one caller alone.
+    apart: Vec<Weak<Flight>>,
     /// Loads that have ended, and whose values are still on their way into the store; the oldest first.
     late: Vec<Arc<Flight>>,
     /// An error that is told until a deadline, where a negative time to live is set.
@@ -51,6 +53,21 @@ impl State {
     fn change(&mut self) {
         self.mutations += 1;
         self.negative = None;
+    }
+
+    /// Nobody joins this one any more.
+    fn set_apart(&mut self, flight: &Arc<Flight>) {
+        self.apart.retain(|flight| flight.upgrade().is_some_and(|flight| !flight.is_over()));
+        if !flight.is_pending() {
+            self.apart.push(Arc::downgrade(flight));
+        }
+    }
+
+    /// Takes out the flight that callers would join, if it is to go.
+    fn take_current(&mut self, goes: impl FnOnce(&Arc<Flight>) -> bool) -> Option<Arc<Flight>> {
+        let flight = self.current.take_if(|flight| goes(flight))?;
+        self.set_apart(&flight);
+        Some(flight)
     }
 
     /// Those that are late come too late.
@@ -105,7 +122,7 @@ impl Slot {
             state.overtake_late();
             let keeps =
                 |flight: &Arc<Flight>| matches!(by, Overtake::Unsure) && flight.is_pending();
-            state.current.take_if(|flight| !keeps(flight))
+            state.take_current(|flight| !keeps(flight))
         };
         let Some(flight) = flight else { return };
         flight.overtake();
@@ -150,7 +167,9 @@ impl Slot {
             let mut state = self.state();
             state.change();
             state.overtake_late();
-            state.current.replace(flight.clone())
+            let old = state.take_current(|_| true);
+            state.current = Some(flight.clone());
+            old
         };
         let Some(old) = old else { return };
         old.overtake();
@@ -227,12 +246,28 @@ impl Slot {
         let flight = {
             let mut state = self.state();
             state.overtake_late();
-            state.current.take()
+            state.take_current(|_| true)
         };
         flight.is_some_and(|flight| {
             flight.overtake();
             flight.resolve(Outcome::Failed(error))
         })
+    }
+
+    /// Ends all flights: promises are given up, loads are cancelled.
+    pub(crate) fn shut(&self) {
+        let pending = self.current().is_some_and(|flight| flight.is_pending());
+        self.fail(if pending { CacheError::Abandoned } else { CacheError::ShutDown });
+        let apart = std::mem::take(&mut self.state().apart);
+        for flight in apart.iter().filter_map(Weak::upgrade) {
+            flight.resolve(Outcome::Failed(CacheError::ShutDown));
+            flight.abort();
+        }
+    }
+
+    /// A load begins that nobody joins.
+    pub(crate) fn begin_apart(&self, flight: &Arc<Flight>) {
+        self.state().set_apart(flight);
     }
 
     /// The last waiter of a flight has gone.

@@ -166,8 +166,9 @@ impl Table {
         key: &str,
         flight: Flight,
     ) -> Joined {
-        let slot = self.slot(route, key);
-        Joined::Started(Waiter::new(&Arc::new(flight), &slot.slot), slot)
+        let (slot, flight) = (self.slot(route, key), Arc::new(flight));
+        slot.begin_apart(&flight);
+        Joined::Started(Waiter::new(&flight, &slot.slot), slot)
     }
 
     /// A waiter for the flight of a key, if there is one.
