@@ -237,8 +237,8 @@ macro_rules! __cache_bugs {
     a_sparing_clearing_spares_nothing Memory
         "A clearing that is to keep what is pending gives it up."
         => "pending::emptied_but_for_what_is_pending" {
-        "write.rs": "let removal = include_pending.then(||"
-            => "let removal = (include_pending || BUG).then(||";
+        "write.rs": "let removal = inner.table.begin_removal(range.clone(), !include_pending);"
+            => "let include_pending = include_pending || BUG;\n            let removal = inner.table.begin_removal(range.clone(), !include_pending);";
     }
     a_detached_promise_is_kept_for_ever Hanging
         "A detached promise is never given up."
@@ -655,8 +655,8 @@ macro_rules! __cache_bugs {
     a_clearing_takes_the_loads_of_others Files
         "A clearing that keeps what is pending removes the markers of other processes."
         => "distributed::a_clearing_may_keep_the_loads_of_all" {
-        "write.rs": "None if removal.is_none() && inner.coordination.is_some() => {"
-            => "None if removal.is_none() && !BUG && inner.coordination.is_some() => {";
+        "write.rs": "None if !include_pending && inner.coordination.is_some() => {"
+            => "None if !include_pending && !BUG && inner.coordination.is_some() => {";
     }
 
     } };

@@ -1,6 +1,6 @@
 //! Changes that depend on the entry that they find.
 
-use larder_core::{Condition, Error, ErrorKind, Expiry, Resolved};
+use larder_core::{Bytes, Condition, Error, ErrorKind, Expiry, Resolved};
 
 use crate::envelope::Envelope;
 use crate::policy::Entry;
@@ -60,6 +60,30 @@ impl Locked {
         Ok((record.and_then(|bytes| Envelope::decode(bytes).ok()), condition))
     }
 
+    /// Tells whether a clearing of the key was under way at any time since the slot's changes were
+    /// counted. It may have removed from the store what was read since, which must not come back.
+    pub(crate) fn is_cleared_since(&self, mutations: u64) -> bool {
+        self.slot.mutations() != mutations || self.inner.table.is_being_removed(&self.slot.id)
+    }
+
+    /// Removes, in place of a change, an entry that is being cleared: the clearing comes last.
+    pub(crate) async fn give_way(&self, condition: Condition) -> CacheResult<()> {
+        let deleted = self.store_delete_if(condition).await;
+        self.slot.overtake(if deleted.is_ok() { Overtake::Removed } else { Overtake::Unsure });
+        deleted?;
+        self.inner.policies.forget(&self.slot.id);
+        Ok(())
+    }
+
+    /// The same where the change was written already: a clearing that spares flights waits for nobody.
+    pub(crate) async fn take_back(&self, written: &Bytes) -> CacheResult<()> {
+        if self.inner.coordination.is_none() {
+            return self.give_way(Condition::Any).await;
+        }
+        let (record, condition) = self.see_record().await?;
+        if record.as_ref() == Some(written) { self.give_way(condition).await } else { Ok(()) }
+    }
+
     /// Gives the entry another expiry, bringing it back where it is expired and still there.
     pub(crate) async fn update_expiry(
         self,
@@ -82,6 +106,7 @@ impl Locked {
         default: Expiry,
         tag: u64,
     ) -> CacheResult<Option<Envelope>> {
+        let mutations = self.slot.mutations();
         let (envelope, condition) = self.read_to_change().await?;
         let Some(mut envelope) = envelope else { return Err(CacheError::NotFound) };
         if envelope.check_tag(tag).is_err() {
@@ -114,8 +139,16 @@ impl Locked {
         }
         envelope.head.expires = deadline;
         envelope.head.explicit_expiry = expiry.is_some();
+        if self.is_cleared_since(mutations) {
+            self.give_way(condition).await?;
+            return Ok(Some(envelope));
+        }
         let bytes = envelope.encode();
         match self.store_set(&envelope.head, bytes.clone(), now, condition).await {
+            Ok(true) if self.is_cleared_since(mutations) => {
+                self.take_back(&bytes).await?;
+                return Ok(Some(envelope));
+            }
             Ok(true) => self.slot.overtake(Overtake::Value(bytes, envelope.head.tag)),
             Ok(false) => return Ok(None),
             Err(error) => {

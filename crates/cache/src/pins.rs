@@ -60,6 +60,7 @@ impl Locked {
     /// `None` when another process changed the entry meanwhile.
     async fn try_unpin(&self, tag: u64, default: Expiry) -> CacheResult<Option<Option<Envelope>>> {
         let now = self.inner.now();
+        let mutations = self.slot.mutations();
         let (envelope, condition) = self.read_to_change().await?;
         let envelope = envelope.filter(|envelope| envelope.check_tag(tag).is_ok());
         let Some(envelope) = envelope.filter(|envelope| envelope.head.is_live(now)) else {
@@ -75,9 +76,17 @@ impl Locked {
         if !unpinned.head.is_live(now) {
             unpinned.head.expires = self.inner.default_deadline(default, now);
         }
-        let head = unpinned.head;
-        if !self.store_set(&head, unpinned.encode(), now, condition).await? {
+        if self.is_cleared_since(mutations) {
+            self.give_way(condition).await?;
+            return Ok(Some(Some(unpinned)));
+        }
+        let (head, bytes) = (unpinned.head, unpinned.encode());
+        if !self.store_set(&head, bytes.clone(), now, condition).await? {
             return Ok(None);
+        }
+        if self.is_cleared_since(mutations) {
+            self.take_back(&bytes).await?;
+            return Ok(Some(Some(unpinned)));
         }
         self.slot.count_mutation();
         self.inner.policies.update(&self.slot.id, Entry::of(&head), now);

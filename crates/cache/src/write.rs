@@ -155,7 +155,7 @@ impl Inner {
         match mode {
             Mode::Set => Ok(true),
             Mode::Fill(flight, _) => {
-                let wanted = !flight.is_overtaken() && !self.table.is_being_removed(&slot.id);
+                let wanted = !flight.is_overtaken() && !self.table.bars_fills(&slot.id);
                 if !wanted {
                     self.counters.overtaken.add();
                 }
@@ -259,8 +259,8 @@ impl Inner {
         Guarded::new(Box::pin(async move {
             let _call = call;
             let mark = Index::mark();
-            let removal = include_pending.then(|| inner.table.begin_removal(range.clone()));
-            if removal.is_some() {
+            let removal = inner.table.begin_removal(range.clone(), !include_pending);
+            if include_pending {
                 // A fill that looked before the removal began is in the middle of being stored.
                 for slot in inner.table.matching(&range) {
                     drop(slot.write_lock().await);
@@ -268,7 +268,7 @@ impl Inner {
             }
             let removed = match &range.prefix {
                 // Loads of other processes go on, too.
-                None if removal.is_none() && inner.coordination.is_some() => {
+                None if !include_pending && inner.coordination.is_some() => {
                     remove_entries(&route.store).await.map(|()| 0)
                 }
                 None => route.store.delete_all().await.map(|()| 0),
@@ -278,10 +278,6 @@ impl Inner {
                 for id in inner.policies.forget_range(&range, mark) {
                     inner.recount(&id).await;
                 }
-            }
-            if removal.is_none() {
-                // What was read under a lock, or failed and is remembered, is out of date all the same.
-                inner.table.matching(&range).iter().for_each(|slot| slot.count_mutation());
             }
             drop(removal);
             Ok(inner.settle(removed)?)

@@ -335,6 +335,59 @@ async fn a_fill_that_waits_for_room_past_its_budget_is_overtaken_all_the_while()
     }
 }
 
+/// Changes an entry and clears it away at the same time, and the store makes the change last where it
+/// can.
+async fn change_and_clear(change: &'static str, clearing: &'static str, change_first: bool) {
+    let (store, clock) = faulty();
+    let policy = Policy::Lru { max: 2 };
+    let space = builder(store.clone(), &clock).policy(policy).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    cache.set("k", &1).pin().await.unwrap();
+    store.plan(Call::Set, 1, Fault::Delay(SECOND));
+    store.plan(Call::Clear, 1, Fault::Hang);
+    let start_change = || {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            match change {
+                "update_expiry" => cache.update_expiry("k", SECOND).await.unwrap(),
+                _ => cache.get_and_unpin("k").await.unwrap().unwrap().value().unwrap(),
+            }
+        })
+    };
+    let first = change_first.then(start_change);
+    settle().await;
+    let cleared = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            match clearing {
+                "clear" => cache.clear().await.unwrap(),
+                "clear_keeping_pending" => cache.clear_keeping_pending().await.unwrap(),
+                _ => drop(cache.remove_starting_with("k").await.unwrap()),
+            }
+        }
+    });
+    store.hanging(1).await;
+    let changed = first.unwrap_or_else(start_change);
+    settle().await;
+    store.release();
+    cleared.await.unwrap();
+    assert_eq!(changed.await.unwrap(), 1);
+    let what = format!("{change}, {clearing}, {change_first}");
+    assert_eq!(cache.get_value("k").await.unwrap(), None, "{what}");
+    assert_eq!(space.stats().entries, Some(0), "{what}");
+}
+
+/// What was read before the clearing removed it does not come back by being written again.
+#[tokio::test(start_paused = true)]
+async fn a_clearing_wins_over_a_change_of_what_it_removes() {
+    for change in ["update_expiry", "get_and_unpin"] {
+        for clearing in ["clear", "clear_keeping_pending", "remove_starting_with"] {
+            change_and_clear(change, clearing, false).await;
+            change_and_clear(change, clearing, true).await;
+        }
+    }
+}
+
 /// S5: the winner's caller goes away while the store is at it.
 #[tokio::test]
 async fn a_dropped_winner_still_wins_and_leaves_nothing_locked() {

@@ -42,6 +42,14 @@ impl Range {
     }
 }
 
+/// A removal that is under way.
+struct Removing {
+    id: u64,
+    range: Range,
+    /// Flights go on as if nothing had happened.
+    spares_flights: bool,
+}
+
 /// What a caller finds who asks for a flight.
 pub(crate) enum Joined {
     /// One that runs already.
@@ -55,7 +63,7 @@ pub(crate) enum Joined {
 /// See the module.
 pub(crate) struct Table {
     shards: Box<[Shard]>,
-    ranges: RwLock<Vec<(u64, Range)>>,
+    removals: RwLock<Vec<Removing>>,
     next_id: AtomicU64,
 }
 
@@ -79,7 +87,7 @@ impl Table {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            ranges: RwLock::default(),
+            removals: RwLock::default(),
             next_id: AtomicU64::new(1),
         })
     }
@@ -226,38 +234,56 @@ impl Table {
         self.shard(id.key_hash).fills.fetch_add(1, SeqCst);
     }
 
-    /// Tells whether a removal that covers the key is under way.
-    pub(crate) fn is_being_removed(&self, id: &Id) -> bool {
-        let ranges = self.ranges.read().unwrap_or_else(PoisonError::into_inner);
-        ranges.iter().any(|(_, range)| range.covers(id))
+    /// Tells whether a removal that covers the key is under way and bars its fills.
+    pub(crate) fn bars_fills(&self, id: &Id) -> bool {
+        self.is_removed_by(id, |removing| !removing.spares_flights)
     }
 
-    /// Begins the removal of a range: until it ends, no fill of a covered key is stored.
+    /// Tells whether a removal that covers the key is under way.
+    pub(crate) fn is_being_removed(&self, id: &Id) -> bool {
+        self.is_removed_by(id, |_| true)
+    }
+
+    fn is_removed_by(&self, id: &Id, counts: impl Fn(&Removing) -> bool) -> bool {
+        let removals = self.removals.read().unwrap_or_else(PoisonError::into_inner);
+        removals.iter().any(|removing| counts(removing) && removing.range.covers(id))
+    }
+
+    /// Begins the removal of a range: until it ends, no fill of a covered key is stored, unless it
+    /// spares flights.
     ///
     /// Flights in the middle of being stored are still to be waited for: take each write lock.
-    pub(crate) fn begin_removal(self: &Arc<Self>, range: Range) -> Removal {
+    pub(crate) fn begin_removal(self: &Arc<Self>, range: Range, spares_flights: bool) -> Removal {
         let id = self.next_id();
-        self.ranges.write().unwrap_or_else(PoisonError::into_inner).push((id, range.clone()));
-        Removal { table: Arc::clone(self), id, range }
+        let removing = Removing { id, range: range.clone(), spares_flights };
+        self.removals.write().unwrap_or_else(PoisonError::into_inner).push(removing);
+        Removal { table: Arc::clone(self), id, range, spares_flights }
     }
 }
 
-/// A removal of a range that is under way; at its end, every covered flight is overtaken.
+/// A removal of a range that is under way; at its end, every covered flight is overtaken that it does
+/// not spare.
 #[derive(Debug)]
 pub(crate) struct Removal {
     table: Arc<Table>,
     id: u64,
     range: Range,
+    spares_flights: bool,
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
         // Marked before the range is lifted, so that no fill slips between the two.
         for slot in self.table.matching(&self.range) {
-            slot.overtake_in_range();
+            if self.spares_flights {
+                // What was read under a lock, or failed and is remembered, is out of date all the same.
+                slot.count_mutation();
+            } else {
+                slot.overtake_in_range();
+            }
         }
-        let mut ranges = self.table.ranges.write().unwrap_or_else(PoisonError::into_inner);
-        ranges.retain(|(id, _)| *id != self.id);
+        let mut removals = self.table.removals.write().unwrap_or_else(PoisonError::into_inner);
+        removals.retain(|removing| removing.id != self.id);
     }
 }
 
