@@ -311,17 +311,28 @@ async fn a_fill_that_waits_for_room_past_its_budget_is_overtaken_all_the_while()
         cache.set("old", &0).await.unwrap();
         store.plan(Call::Delete, 1, Fault::Hang);
         assert_eq!(cache.get_or_set("k", 1_u32).await.unwrap(), 1);
-        let mut promise = None;
+        let winning = {
+            let cache = cache.clone();
+            tokio::spawn(async move {
+                match winner {
+                    // They want room, too, and wait for it.
+                    "set" => cache.set("k", &2).await.unwrap(),
+                    "promise" => return Some(cache.set_pending("k").await.unwrap()),
+                    _ => {}
+                }
+                None
+            })
+        };
+        settle().await;
         match winner {
-            "set" => cache.set("k", &2).await.unwrap(),
             "delete" => drop(cache.delete("k").await.unwrap()),
             "prefix" => assert_eq!(cache.remove_starting_with("k").await.unwrap(), 0),
-            "promise" => promise = Some(cache.set_pending("k").await.unwrap()),
             "failure" => assert!(!cache.fail("k", Oops(1)).await.unwrap()),
             "later load" => assert_eq!(cache.get_or_set("k", 2_u32).await.unwrap(), 2),
             _ => {}
         }
         store.release();
+        let promise = winning.await.unwrap();
         settle().await;
         let left = cache.get_value("k").await.unwrap();
         let expected = match winner {

@@ -294,6 +294,44 @@ async fn a_set_whose_life_is_over_at_once_pushes_nobody_out() {
     assert_eq!((stats.entries, stats.evicted_by_capacity, stats.not_admitted), (Some(1), 1, 0));
 }
 
+/// The second is written into the room that the first has asked for and not made yet.
+#[tokio::test]
+async fn two_sets_of_one_key_at_a_time_keep_to_the_capacity() {
+    for first_is_dropped in [false, true] {
+        let (store, clock) = faulty();
+        let policy = Policy::Lru { max: 2 };
+        let space = builder(store.clone(), &clock).policy(policy).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        let set = |value: u32, weight: u64| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.set("k", &value).weight(weight).await })
+        };
+        let held = async || {
+            let held = store.with_namespace("g").unwrap();
+            held.list_page("", None, 10).await.unwrap().keys
+        };
+        for key in ["a", "b"] {
+            cache.set(key, &0).await.unwrap();
+        }
+        store.plan(Call::Delete, 1, Fault::Hang);
+        let first = set(1, 1);
+        store.hanging(1).await;
+        let second = set(2, 2);
+        settle().await;
+        assert_eq!(held().await, ["a"], "`a` makes room for the first");
+        if first_is_dropped {
+            first.abort();
+            settle().await;
+        }
+        store.release();
+        second.await.unwrap().unwrap();
+        assert_eq!(first.await.is_ok(), !first_is_dropped);
+        assert_eq!(held().await, ["k"]);
+        let stats = space.stats();
+        assert_eq!((stats.entries, stats.evicted_by_capacity), (Some(1), 2));
+    }
+}
+
 #[tokio::test]
 async fn every_weight_counts_in_full() {
     for max in [1 << 41, u64::MAX - 1] {

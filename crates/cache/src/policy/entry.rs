@@ -42,8 +42,8 @@ pub(crate) struct Victim {
 /// What asking for room comes to.
 #[derive(Debug)]
 pub(crate) enum Room {
-    /// There is room once these have gone.
-    Made(Vec<Victim>),
+    /// There is room once its victims have gone.
+    Made,
     /// All else is pinned or being written.
     None,
     /// It may not come in at all.

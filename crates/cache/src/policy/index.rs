@@ -29,13 +29,25 @@ struct Node {
     uses: u8,
     /// S3-FIFO: it was evicted not long ago, or used while in the small queue.
     promoted: bool,
+    /// Who has to go from the store before it is written, whoever writes it.
+    victims: Vec<Victim>,
     /// Another one whose name has the same hash.
     twin: Option<usize>,
 }
 
 impl Node {
     fn new(id: Id, entry: Entry) -> Self {
-        Self { id, entry, stored: false, writes: 0, stamp: 0, uses: 0, promoted: false, twin: None }
+        Self {
+            id,
+            entry,
+            stored: false,
+            writes: 0,
+            stamp: 0,
+            uses: 0,
+            promoted: false,
+            victims: Vec::new(),
+            twin: None,
+        }
     }
 
     fn stored(id: Id, entry: Entry) -> Self {
@@ -116,7 +128,8 @@ impl Index {
     }
 
     /// Makes room for a write of an entry, and holds it until [`commit`](Self::commit) or
-    /// [`cancel`](Self::cancel). Victims are out of the index at once.
+    /// [`cancel`](Self::cancel). Victims are out of the index at once; the room is there when they are
+    /// [gone](Self::gone) from the store, too.
     pub(crate) fn reserve(&mut self, id: &Id, weight: u64, pin: bool, now: DateTime<Utc>) -> Room {
         self.end_pins(now);
         let known = self.find(id);
@@ -160,11 +173,25 @@ impl Index {
         self.weigh(at, held);
         if let Some(node) = self.nodes.get_mut(at) {
             node.writes += 1;
+            node.victims.extend(victims);
         }
         if pin {
             *self.pinning.entry(at).or_default() += 1;
         }
-        Room::Made(victims)
+        Room::Made
+    }
+
+    /// One of those who have to go before an entry is written.
+    pub(crate) fn victim(&self, id: &Id) -> Option<Victim> {
+        self.nodes.get(self.find(id)?)?.victims.last().cloned()
+    }
+
+    /// A victim is gone from the store; false where that was said before.
+    pub(crate) fn gone(&mut self, id: &Id, victim: &Id) -> bool {
+        let Some(node) = self.find(id).and_then(|at| self.nodes.get_mut(at)) else { return false };
+        let Some(at) = node.victims.iter().rposition(|own| own.id == *victim) else { return false };
+        node.victims.remove(at);
+        true
     }
 
     /// How many entries are pinned, or are just being pinned, apart from one.
@@ -209,7 +236,8 @@ impl Index {
         self.commit(id, Entry { weight: entry.weight.max(held), ..entry }, pin);
     }
 
-    /// A write for which room was reserved was not made.
+    /// A write for which room was reserved was not made. Where it was the only one, whoever has not gone
+    /// yet to make room stays.
     pub(crate) fn cancel(&mut self, id: &Id, pin: bool) {
         let Some(at) = self.find(id) else { return };
         if pin {
@@ -217,6 +245,7 @@ impl Index {
         }
         let Some(node) = self.nodes.get_mut(at) else { return };
         node.writes = node.writes.saturating_sub(1);
+        let victims = if node.writes == 0 { std::mem::take(&mut node.victims) } else { Vec::new() };
         if node.stored {
             // It may have been held at the weight of what was to replace it.
             let entry = node.entry;
@@ -225,10 +254,13 @@ impl Index {
         } else if node.writes == 0 {
             self.remove(at);
         }
+        for victim in victims {
+            self.restore(victim);
+        }
     }
 
     /// Takes a victim back that could not be removed from the store: it is the next to go.
-    pub(crate) fn restore(&mut self, victim: Victim) {
+    fn restore(&mut self, victim: Victim) {
         if self.find(&victim.id).is_some() {
             return;
         }

@@ -40,7 +40,9 @@ impl Inner {
         for scope in instances {
             let over = policies.with(&scope, false, |index| index.overflow(now));
             for victim in over.unwrap_or_default() {
-                self.evict(&victim).await?;
+                if self.evict(&victim).await? {
+                    self.count_eviction(&victim);
+                }
             }
         }
         Ok(())

@@ -21,13 +21,11 @@ pub(crate) enum Admitted {
     Vanishes,
 }
 
-/// Room for one write. Dropped before it is used, it is given back, and whoever has not gone yet to
-/// make room stays.
+/// Room for one write. Dropped before it is used, it is given back.
 pub(crate) struct Reservation {
     inner: Arc<Inner>,
     id: Id,
     pin: bool,
-    victims: Vec<Victim>,
     used: bool,
 }
 
@@ -49,19 +47,10 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let (id, pin, used) = (&self.id, self.pin, self.used);
-        let victims = std::mem::take(&mut self.victims);
-        if used && victims.is_empty() {
-            return;
+        if !self.used {
+            let (id, pin) = (&self.id, self.pin);
+            self.inner.policies.with(&id.scope, true, |index| index.cancel(id, pin));
         }
-        self.inner.policies.with(&id.scope, true, |index| {
-            if !used {
-                index.cancel(id, pin);
-            }
-            for victim in victims {
-                index.restore(victim);
-            }
-        });
     }
 }
 
@@ -86,8 +75,8 @@ impl Inner {
         });
         let Some((room, pins_expired)) = room else { return Ok(Admitted::Uncounted) };
         self.counters.pins_expired.add_many(pins_expired);
-        let victims = match room {
-            Room::Made(victims) => victims,
+        match room {
+            Room::Made => {}
             Room::None => {
                 self.counters.not_admitted.add();
                 return Ok(Admitted::Vanishes);
@@ -96,31 +85,37 @@ impl Inner {
                 self.counters.not_admitted.add();
                 return Err(CacheError::Refused(refusal));
             }
-        };
-        let inner = Arc::clone(self);
-        let mut reservation = Reservation { inner, id, pin, victims, used: false };
-        while let Some(victim) = reservation.victims.last() {
-            self.evict(victim).await?;
-            reservation.victims.pop();
+        }
+        let reservation = Reservation { inner: Arc::clone(self), id, pin, used: false };
+        let (id, scope) = (&reservation.id, &reservation.id.scope);
+        // Those of another write of the same entry, too: it is written into the same room.
+        while let Some(victim) =
+            self.policies.with(scope, false, |index| index.victim(id)).flatten()
+        {
+            let evicted = self.evict(&victim).await?;
+            let gone = self.policies.with(scope, false, |index| index.gone(id, &victim.id));
+            if evicted && gone == Some(true) {
+                self.count_eviction(&victim);
+            }
         }
         Ok(Admitted::Room(reservation))
     }
 
-    /// Removes a victim from the store.
-    pub(crate) async fn evict(self: &Arc<Self>, victim: &Victim) -> CacheResult<()> {
+    /// Removes a victim from the store; false where it has been stored again.
+    pub(crate) async fn evict(self: &Arc<Self>, victim: &Victim) -> CacheResult<bool> {
         let route = self.route(victim.id.scope.clone())?;
-        let evicted = self.locked(&route, &victim.id.key, Locked::evict).await?;
-        if evicted {
-            let counters = &self.counters;
-            let cause = if victim.expired {
-                &counters.evicted_by_expiry
-            } else {
-                &counters.evicted_by_capacity
-            };
-            cause.add();
-            crate::event!(debug, expired = victim.expired, "entry evicted");
-        }
-        Ok(())
+        self.locked(&route, &victim.id.key, Locked::evict).await
+    }
+
+    pub(crate) fn count_eviction(&self, victim: &Victim) {
+        let counters = &self.counters;
+        let cause = if victim.expired {
+            &counters.evicted_by_expiry
+        } else {
+            &counters.evicted_by_capacity
+        };
+        cause.add();
+        crate::event!(debug, expired = victim.expired, "entry evicted");
     }
 }
 
