@@ -475,8 +475,8 @@ macro_rules! __cache_bugs {
     evictions_are_not_counted Memory
         "What is evicted is counted nowhere."
         => "registry::everything_is_counted" {
-        "policy/reserve.rs": "        cause.add();"
-            => "        if !BUG {\n            cause.add();\n        }";
+        "policy/reserve.rs": "            cause.add();"
+            => "            if !BUG {\n                cause.add();\n            }";
     }
     clearing_a_registry_forgets_the_unused Memory
         "Clearing a registry leaves the entries that this process has not used yet."

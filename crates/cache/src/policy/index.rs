@@ -31,6 +31,8 @@ struct Node {
     promoted: bool,
     /// Who has to go from the store before it is written, whoever writes it.
     victims: Vec<Victim>,
+    /// One of the writes waits for nobody any more, and may have been made.
+    being_stored: bool,
     /// Another one whose name has the same hash.
     twin: Option<usize>,
 }
@@ -46,6 +48,7 @@ impl Node {
             uses: 0,
             promoted: false,
             victims: Vec::new(),
+            being_stored: false,
             twin: None,
         }
     }
@@ -73,6 +76,8 @@ pub(crate) struct Index {
     pins_expired: u64,
     /// Entries with writes under way that are to pin them, and how many writes.
     pinning: HashMap<usize, u32>,
+    /// Entries that are written once their victims have gone.
+    waiting: BTreeSet<usize>,
     /// S3-FIFO: what was evicted not long ago.
     ghosts: Ghosts,
 }
@@ -90,6 +95,7 @@ impl Index {
             pins: BTreeSet::new(),
             pins_expired: 0,
             pinning: HashMap::new(),
+            waiting: BTreeSet::new(),
             ghosts: Ghosts::default(),
         }
     }
@@ -172,13 +178,53 @@ impl Index {
         self.nodes.unlink(at);
         self.weigh(at, held);
         if let Some(node) = self.nodes.get_mut(at) {
+            node.being_stored |= node.writes > 0 && node.victims.is_empty();
             node.writes += 1;
             node.victims.extend(victims);
         }
+        self.wait_for_others(at);
         if pin {
             *self.pinning.entry(at).or_default() += 1;
         }
         Room::Made
+    }
+
+    /// Has an entry wait for the victims of others, too, where it is to be written into room that
+    /// these leave: a victim may be heavier than what it makes room for.
+    fn wait_for_others(&mut self, at: usize) {
+        let others = || self.waiting.iter().copied().filter(|other| *other != at);
+        let spare: u128 = others().map(|other| self.spare(other)).sum();
+        let is_short = self.capacity.is_some_and(|it| self.weight + spare > u128::from(it));
+        let shared: Vec<Victim> = if is_short && self.growth(at) > 0 {
+            let victims = others().filter_map(|other| Some(&self.nodes.get(other)?.victims));
+            victims.flatten().cloned().collect()
+        } else {
+            Vec::new()
+        };
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        for victim in shared {
+            if node.victims.iter().all(|own| own.id != victim.id) {
+                node.victims.push(victim);
+            }
+        }
+        if !node.victims.is_empty() {
+            self.waiting.insert(at);
+        }
+    }
+
+    /// By how much the store grows when an entry is written.
+    fn growth(&self, at: usize) -> u64 {
+        let stored = self.nodes.get(at).filter(|node| node.stored);
+        let stored = stored.map_or(0, |node| node.entry.weight);
+        self.nodes.weight_of(at).saturating_sub(stored)
+    }
+
+    /// How much room the victims of an entry leave besides its own.
+    fn spare(&self, at: usize) -> u128 {
+        let Some(node) = self.nodes.get(at) else { return 0 };
+        let leaving: u128 = node.victims.iter().map(|it| u128::from(it.entry.weight)).sum();
+        let growth = if node.being_stored { 0 } else { self.growth(at) };
+        leaving.saturating_sub(u128::from(growth))
     }
 
     /// One of those who have to go before an entry is written.
@@ -186,12 +232,20 @@ impl Index {
         self.nodes.get(self.find(id)?)?.victims.last().cloned()
     }
 
-    /// A victim is gone from the store; false where that was said before.
-    pub(crate) fn gone(&mut self, id: &Id, victim: &Id) -> bool {
-        let Some(node) = self.find(id).and_then(|at| self.nodes.get_mut(at)) else { return false };
-        let Some(at) = node.victims.iter().rposition(|own| own.id == *victim) else { return false };
-        node.victims.remove(at);
-        true
+    /// A victim is gone from the store, for everyone that waits for it; false where that was said
+    /// before.
+    pub(crate) fn gone(&mut self, victim: &Id) -> bool {
+        let mut news = false;
+        for at in self.waiting.clone() {
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            let before = node.victims.len();
+            node.victims.retain(|own| own.id != *victim);
+            news |= node.victims.len() < before;
+            if node.victims.is_empty() {
+                self.waiting.remove(&at);
+            }
+        }
+        news
     }
 
     /// How many entries are pinned, or are just being pinned, apart from one.
@@ -220,13 +274,27 @@ impl Index {
             self.end_pinning(at);
         }
         let stamp = STAMPS.fetch_add(1, SeqCst) + 1;
+        let unneeded = self.end_write(at);
         let Some(node) = self.nodes.get_mut(at) else { return };
-        node.writes = node.writes.saturating_sub(1);
         node.uses = if node.stored { (node.uses + 1).min(3) } else { 0 };
         node.stored = true;
         node.stamp = stamp;
         self.describe(at, entry);
         self.queue(at);
+        self.restore(unneeded);
+    }
+
+    /// One write less of an entry. After the last, gives the victims that have not gone: those of
+    /// another write, which was given up.
+    fn end_write(&mut self, at: usize) -> Vec<Victim> {
+        let Some(node) = self.nodes.get_mut(at) else { return Vec::new() };
+        node.writes = node.writes.saturating_sub(1);
+        if node.writes > 0 {
+            return Vec::new();
+        }
+        node.being_stored = false;
+        self.waiting.remove(&at);
+        std::mem::take(&mut node.victims)
     }
 
     /// A write for which room was reserved may be done: the old entry and the new are both allowed
@@ -243,9 +311,8 @@ impl Index {
         if pin {
             self.end_pinning(at);
         }
-        let Some(node) = self.nodes.get_mut(at) else { return };
-        node.writes = node.writes.saturating_sub(1);
-        let victims = if node.writes == 0 { std::mem::take(&mut node.victims) } else { Vec::new() };
+        let unneeded = self.end_write(at);
+        let Some(node) = self.nodes.get(at) else { return };
         if node.stored {
             // It may have been held at the weight of what was to replace it.
             let entry = node.entry;
@@ -254,20 +321,33 @@ impl Index {
         } else if node.writes == 0 {
             self.remove(at);
         }
-        for victim in victims {
-            self.restore(victim);
-        }
+        self.restore(unneeded);
     }
 
-    /// Takes a victim back that could not be removed from the store: it is the next to go.
-    fn restore(&mut self, victim: Victim) {
-        if self.find(&victim.id).is_some() {
-            return;
+    /// Takes victims back that could not be removed from the store: they are the next to go. Those that
+    /// another write waits for go all the same.
+    fn restore(&mut self, victims: Vec<Victim>) {
+        for victim in victims {
+            let mut waiting = self.waiting.iter().filter_map(|at| self.nodes.get(*at));
+            let goes = waiting.any(|node| node.victims.iter().any(|own| own.id == victim.id));
+            if goes {
+                continue;
+            }
+            let entry = victim.entry;
+            match self.find(&victim.id).and_then(|at| Some((at, self.nodes.get_mut(at)?))) {
+                // It is just being written anew, and until it is, the old one is there.
+                Some((at, node)) => {
+                    if !std::mem::replace(&mut node.stored, true) {
+                        self.describe(at, entry);
+                    }
+                }
+                None => {
+                    let at = self.insert(Node::stored(victim.id, entry));
+                    self.describe(at, entry);
+                    self.nodes.push_tail(self.first_queue(false), at);
+                }
+            }
         }
-        let entry = victim.entry;
-        let at = self.insert(Node::stored(victim.id, entry));
-        self.describe(at, entry);
-        self.nodes.push_tail(self.first_queue(false), at);
     }
 
     /// Takes in an entry that the store held when it was opened, the least recent ones first.
@@ -304,6 +384,7 @@ impl Index {
 
     /// An entry is gone from the store.
     pub(crate) fn forget(&mut self, id: &Id) {
+        self.gone(id);
         let Some(at) = self.find(id) else { return };
         self.forget_at(at);
     }

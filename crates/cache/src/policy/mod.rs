@@ -244,6 +244,11 @@ impl Policies {
         self.with(&id.scope, false, |index| index.forget(id));
     }
 
+    /// A victim need not be removed any more; false where no write waited for that.
+    pub(crate) fn settle(&self, victim: &Id) -> bool {
+        self.with(&victim.scope, false, |index| index.gone(victim)).unwrap_or(false)
+    }
+
     /// An entry that stood for a promise is gone.
     pub(crate) fn forget_pending(&self, id: &Id) {
         self.with(&id.scope, false, |index| index.forget_pending(id));

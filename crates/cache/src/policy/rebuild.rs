@@ -40,9 +40,7 @@ impl Inner {
         for scope in instances {
             let over = policies.with(&scope, false, |index| index.overflow(now));
             for victim in over.unwrap_or_default() {
-                if self.evict(&victim).await? {
-                    self.count_eviction(&victim);
-                }
+                self.evict(victim, false).await?;
             }
         }
         Ok(())

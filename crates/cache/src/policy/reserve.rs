@@ -92,44 +92,39 @@ impl Inner {
         while let Some(victim) =
             self.policies.with(scope, false, |index| index.victim(id)).flatten()
         {
-            let evicted = self.evict(&victim).await?;
-            let gone = self.policies.with(scope, false, |index| index.gone(id, &victim.id));
-            if evicted && gone == Some(true) {
-                self.count_eviction(&victim);
-            }
+            self.evict(victim, true).await?;
         }
         Ok(Admitted::Room(reservation))
     }
 
-    /// Removes a victim from the store; false where it has been stored again.
-    pub(crate) async fn evict(self: &Arc<Self>, victim: &Victim) -> CacheResult<bool> {
-        let route = self.route(victim.id.scope.clone())?;
-        self.locked(&route, &victim.id.key, Locked::evict).await
-    }
-
-    pub(crate) fn count_eviction(&self, victim: &Victim) {
-        let counters = &self.counters;
-        let cause = if victim.expired {
-            &counters.evicted_by_expiry
-        } else {
-            &counters.evicted_by_capacity
-        };
-        cause.add();
-        crate::event!(debug, expired = victim.expired, "entry evicted");
+    /// Removes a victim from the store. One that is awaited is counted for the first of those who
+    /// wait for it.
+    pub(crate) async fn evict(self: &Arc<Self>, victim: Victim, awaited: bool) -> CacheResult<()> {
+        let Victim { id, expired, .. } = victim;
+        let route = self.route(id.scope.clone())?;
+        let evict = move |locked: Locked| locked.evict(expired, awaited);
+        self.locked(&route, &id.key, evict).await
     }
 }
 
 impl Locked {
     /// Removes the key from the store, unless it has been stored again since it became a victim.
-    async fn evict(self) -> CacheResult<bool> {
-        let slot = &self.slot;
-        if self.inner.policies.is_stored(&slot.id) {
-            return Ok(false);
+    async fn evict(self, expired: bool, awaited: bool) -> CacheResult<()> {
+        let (slot, policies, counters) = (&self.slot, &self.inner.policies, &self.inner.counters);
+        if policies.is_stored(&slot.id) {
+            policies.settle(&slot.id);
+            return Ok(());
         }
         self.store_delete().await?;
+        if policies.settle(&slot.id) || !awaited {
+            let by_expiry = &counters.evicted_by_expiry;
+            let cause = if expired { by_expiry } else { &counters.evicted_by_capacity };
+            cause.add();
+            crate::event!(debug, expired = expired, "entry evicted");
+        }
         // It is known again where the write that it was to make room for was given up meanwhile.
-        self.inner.policies.forget(&slot.id);
+        policies.forget(&slot.id);
         slot.abandon_pending();
-        Ok(true)
+        Ok(())
     }
 }
