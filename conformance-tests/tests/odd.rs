@@ -16,7 +16,7 @@ use larder_core::{
     NamespacedStore, Result, SetItem, SetOptions, SetOutcome, Store, SystemClock, async_trait,
 };
 use larder_memory::MemoryStore;
-use reference::{Oddities, Reference, everything};
+use reference::{Oddities, Reference, Versions, everything};
 
 /// Runs the suite with less of what is random, which other tests have more of.
 async fn run<H: Harness + Clone>(harness: H, variants: &[Variant], filter: &str) -> Report {
@@ -90,7 +90,13 @@ async fn it_lists_backwards() {
 
 #[tokio::test]
 async fn its_versions_are_numbers() {
-    let odd = Oddities { numbered_versions: true, ..Oddities::default() };
+    let odd = Oddities { versions: Versions::Numbers, ..Oddities::default() };
+    expect_reference(everything(), odd).await;
+}
+
+#[tokio::test]
+async fn its_versions_are_numbers_that_begin_anew_for_each_key() {
+    let odd = Oddities { versions: Versions::NumbersByKey, ..Oddities::default() };
     expect_reference(everything(), odd).await;
 }
 

@@ -127,7 +127,11 @@ pub(super) async fn each_write_has_its_own_expiry(t: &Trial) -> Verdict {
     let ttl = t.tick() * 2;
     store.set("kept", "old").ttl(LONG).await?;
     store.set("cleared", "old").ttl(ttl).await?;
-    store.set("removed", "old").await?;
+    for key in ["removed", "past"] {
+        store.set(key, "old").await?;
+    }
+    store.set("cleared and kept", "old").ttl(LONG).await?;
+    let past = t.now() - larder_core::chrono::TimeDelta::hours(2);
     let item = |key, options| SetItem::new(key, "v").with_options(options);
     let options = SetOptions::default;
     let outcomes = store
@@ -140,20 +144,29 @@ pub(super) async fn each_write_has_its_own_expiry(t: &Trial) -> Verdict {
             item("at a moment", options().with_expiry(larder_core::Expiry::At(t.now() + LONG))),
             item("twice", options().with_expiry(ttl)),
             item("twice", options().with_expiry(larder_core::Expiry::Never)),
+            item("past", options().with_expiry(larder_core::Expiry::At(past))),
+            item("longest", options().with_expiry(Duration::MAX)),
+            item("dated and kept", options().with_expiry(LONG)),
+            item("dated and kept", options().with_expiry(larder_core::Expiry::Keep)),
+            item("cleared and kept", options()),
+            item("cleared and kept", options().with_expiry(larder_core::Expiry::Keep)),
         ])
         .await?;
     let outcomes = applied(outcomes)?;
-    ensure!(outcomes == [true; 8], "set_many gave {outcomes:?}");
-    expect_missing(&store, "removed").await?;
-    for key in ["cleared", "twice"] {
+    ensure!(outcomes == [true; 14], "set_many gave {outcomes:?}");
+    for key in ["removed", "past"] {
+        expect_missing(&store, key).await?;
+    }
+    for key in ["cleared", "twice", "cleared and kept"] {
         expect_expires_in(&store, key, ExpiresIn::Never).await?;
     }
     t.outlive(ttl).await;
     t.expect_gone(&store, "short").await?;
-    for key in ["long", "kept", "cleared", "twice", "at a moment"] {
+    for key in ["cleared", "twice", "cleared and kept", "longest"] {
         expect_value(&store, key, b"v").await?;
     }
-    for key in ["long", "kept", "at a moment"] {
+    for key in ["long", "kept", "at a moment", "dated and kept"] {
+        expect_value(&store, key, b"v").await?;
         let left = store.expires_in(key).await?;
         ensure!(
             left.as_duration()
@@ -190,8 +203,11 @@ pub(super) async fn each_write_has_its_own_condition(t: &Trial) -> Verdict {
     expect_value(&store, "new", b"1").await?;
     expect_value(&store, "made", b"2").await?;
     expect_missing(&store, "missing").await?;
+    // Those of another key may be the same: only one key's values have to be told apart.
+    store.set("live", "earlier").await?;
+    let wrong = version(&store, "live").await?;
+    store.set("live", "y").await?;
     let right = version(&store, "live").await?;
-    let wrong = version(&store, "made").await?;
     let mortal = |key, value, condition| {
         let options = SetOptions::default().with_condition(condition).with_expiry(LONG);
         SetItem::new(key, value).with_options(options)
@@ -225,6 +241,27 @@ pub(super) async fn each_write_has_its_own_condition(t: &Trial) -> Verdict {
 
 pub(super) async fn the_dead_do_not_count(t: &Trial) -> Verdict {
     let store = t.store();
+    if t.capabilities().conditions {
+        let keys = ["absent", "present"];
+        for key in keys {
+            store.set(key, "old").ttl(t.tick()).await?;
+        }
+        t.outlive(t.tick()).await;
+        for key in keys.iter().filter(|_| !t.exact_time()) {
+            t.expect_gone(&store, key).await?;
+        }
+        let item = |key, condition| {
+            SetItem::new(key, "new").with_options(SetOptions::default().with_condition(condition))
+        };
+        let batch = vec![item("absent", Condition::Absent), item("present", Condition::Present)];
+        let outcomes = applied(store.set_many(batch).await?)?;
+        ensure!(
+            outcomes == [true, false],
+            "set_many of two expired keys, if absent and if present, gave {outcomes:?}"
+        );
+        expect_value(&store, "absent", b"new").await?;
+        expect_missing(&store, "present").await?;
+    }
     let ttl = t.tick();
     store.set("dead", "v").ttl(ttl).await?;
     store.set("live", "v").ttl(LONG).await?;

@@ -19,6 +19,8 @@ pub(crate) struct Reference {
     records: Arc<Mutex<BTreeMap<String, Record>>>,
     /// Gives every write a number.
     writes: Arc<AtomicU64>,
+    /// How often each key was written.
+    counts: Arc<Mutex<BTreeMap<String, u64>>>,
     oddities: Oddities,
 }
 
@@ -27,12 +29,23 @@ pub(crate) struct Reference {
 pub(crate) struct Oddities {
     /// A page looks at no more than so many records; 0 for no such limit.
     pub(crate) page: usize,
-    /// Versions are numbers of writes, and not contents.
-    pub(crate) numbered_versions: bool,
+    /// What versions are.
+    pub(crate) versions: Versions,
     /// Every call on a key purges first.
     pub(crate) eager: bool,
     /// Listings go backwards.
     pub(crate) backwards: bool,
+}
+
+/// What versions are made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Versions {
+    #[default]
+    Contents,
+    /// Numbers of writes.
+    Numbers,
+    /// Numbers of writes to the key, which begin anew for each key.
+    NumbersByKey,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +80,7 @@ impl Reference {
             clock: Arc::new(clock),
             records: Arc::default(),
             writes: Arc::default(),
+            counts: Arc::default(),
             oddities: Oddities::default(),
         }
     }
@@ -106,10 +120,9 @@ impl Reference {
     }
 
     fn version(&self, record: &Record) -> Version {
-        if self.oddities.numbered_versions {
-            Version::new(record.write.to_be_bytes().to_vec())
-        } else {
-            Version::new(record.value.clone())
+        match self.oddities.versions {
+            Versions::Contents => Version::new(record.value.clone()),
+            _ => Version::new(record.write.to_be_bytes().to_vec()),
         }
     }
 
@@ -176,7 +189,14 @@ impl Store for Reference {
             Resolved::At(deadline) => Some(deadline),
             Resolved::Keep => kept,
         };
-        let write = self.writes.fetch_add(1, Ordering::Relaxed);
+        let write = if self.oddities.versions == Versions::NumbersByKey {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(key.to_owned()).or_default();
+            *count += 1;
+            *count
+        } else {
+            self.writes.fetch_add(1, Ordering::Relaxed)
+        };
         let value = Bytes::copy_from_slice(&value);
         records.insert(key.to_owned(), Record { value, deadline, write });
         Ok(SetOutcome::Applied)
