@@ -29,8 +29,8 @@ fn deleting(condition: Condition) -> DeleteOptions {
 }
 
 fn expect_applied(call: &str, applied: bool, want: bool) -> Verdict {
-    let said = |applied| if applied { "applied" } else { "did not apply" };
-    ensure!(applied == want, "{call} {}, where it must not be so", said(applied));
+    let (said, must) = if applied { ("applied", "must not") } else { ("did not apply", "must") };
+    ensure!(applied == want, "{call} {said}, where it {must}");
     Ok(())
 }
 
@@ -217,9 +217,12 @@ pub(super) async fn versions_tell_values_apart(t: &Trial) -> Verdict {
     }
     let mut first_byte = large.clone();
     first_byte[0] ^= 1;
+    let mut middle_byte = large.clone();
+    let middle = large.len() / 2;
+    middle_byte[middle] ^= 1;
     let mut longer = large.clone();
     longer.truncate(large.len() - 1);
-    let values: Vec<Vec<u8>> = vec![
+    let mut values: Vec<Vec<u8>> = vec![
         b"".to_vec(),
         b"\0".to_vec(),
         b"\0\0".to_vec(),
@@ -233,11 +236,22 @@ pub(super) async fn versions_tell_values_apart(t: &Trial) -> Verdict {
         pattern(64, 7),
         pattern(64, 8),
         pattern(65, 7),
+        // Different values with the same CRC-32, FNV-1a of 64 bits, Adler-32, XOR of words and MD5.
+        b"plumless".to_vec(),
+        b"buckeroo".to_vec(),
+        b"8yn0iYCKYHlIj4-BwPqk".to_vec(),
+        b"GReLUrM4wMqfg9yzV3KQ".to_vec(),
+        vec![0, 2, 0, 0],
+        vec![1, 0, 1, 0],
+        b"one wordword two".to_vec(),
+        b"word twoone word".to_vec(),
         large,
         last_byte,
         first_byte,
+        middle_byte,
         longer,
     ];
+    values.extend(md5_twins());
     let mut seen: Vec<(&Vec<u8>, Version)> = Vec::new();
     for value in &values {
         store.set("k", value).await?;
@@ -262,9 +276,41 @@ pub(super) async fn versions_tell_values_apart(t: &Trial) -> Verdict {
         ensure!(won, "the version of {} does not match that very value", show_value(value));
         seen.push((value, new));
     }
+    // More values than a counter of eight bits can tell apart.
+    store.set("counted", "first").await?;
+    let first = version(&store, "counted").await?;
+    for index in 0..300 {
+        store.set("counted", format!("{index}")).await?;
+        ensure!(
+            version(&store, "counted").await? != first,
+            "\"first\" and the value set {index} sets after it have the same version"
+        );
+    }
     let missing = store.get_opts("missing", GetOptions::default().with_version(true)).await?;
     ensure!(missing.is_none(), "a missing key gave {missing:?}");
     Ok(())
+}
+
+/// A value of which X. Wang and H. Yu found another one with the same MD5.
+const MD5_TWIN: &[u8; 128] = b"\
+    \xd1\x31\xdd\x02\xc5\xe6\xee\xc4\x69\x3d\x9a\x06\x98\xaf\xf9\x5c\
+    \x2f\xca\xb5\x87\x12\x46\x7e\xab\x40\x04\x58\x3e\xb8\xfb\x7f\x89\
+    \x55\xad\x34\x06\x09\xf4\xb3\x02\x83\xe4\x88\x83\x25\x71\x41\x5a\
+    \x08\x51\x25\xe8\xf7\xcd\xc9\x9f\xd9\x1d\xbd\xf2\x80\x37\x3c\x5b\
+    \xd8\x82\x3e\x31\x56\x34\x8f\x5b\xae\x6d\xac\xd4\x36\xc9\x19\xc6\
+    \xdd\x53\xe2\xb4\x87\xda\x03\xfd\x02\x39\x63\x06\xd2\x48\xcd\xa0\
+    \xe9\x9f\x33\x42\x0f\x57\x7e\xe8\xce\x54\xb6\x70\x80\xa8\x0d\x1e\
+    \xc6\x98\x21\xbc\xb6\xa8\x83\x93\x96\xf9\x65\x2b\x6f\xf7\x2a\x70";
+/// Where the two differ, each time in the highest bit.
+const TWIN: [usize; 6] = [19, 45, 59, 83, 109, 123];
+
+fn md5_twins() -> [Vec<u8>; 2] {
+    let one = MD5_TWIN.to_vec();
+    let mut other = one.clone();
+    for place in TWIN {
+        other[place] ^= 0x80;
+    }
+    [one, other]
 }
 
 pub(super) async fn a_version_nobody_gave_matches_nothing(t: &Trial) -> Verdict {

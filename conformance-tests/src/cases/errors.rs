@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use larder_core::chrono::{DateTime, Utc};
 use larder_core::{
-    Cursor, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, SetItem, Store, StoreExt, Version,
+    Condition, Cursor, DeleteOptions, Error, ErrorKind, ExpiresIn, Expiry, GetOptions, Result,
+    SetItem, SetOptions, Store, StoreExt, Version,
 };
 
 use super::calls::{bare_delete, bare_get, bare_set, every_call};
-use super::listing::all_keys;
+use super::listing::{all_children, all_keys};
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
     Stop, Verdict, ensure, expect_kind, expect_missing, expect_value, show_error, show_found,
@@ -80,12 +81,18 @@ pub(super) async fn bad_input_is_no_reason_to_panic(t: &Trial) -> Verdict {
     let has = t.capabilities();
     store.set("k", "v").await?;
     let huge = "\u{10ffff}".repeat(300_000);
+    // Wherever somebody cuts it, for a message say, it is cut within a character.
+    let uneven: Vec<String> = ["", "k", "kk", "kkk"].map(|start| format!("{start}{huge}")).to_vec();
     let bad_cursor = Cursor::from_bytes(vec![0xff; 100_000]);
     let lives = [Expiry::After(Duration::MAX), Expiry::At(DateTime::<Utc>::MIN_UTC)];
     // What is asked is nonsense; what matters is that each call comes back.
-    let _ = bare_get(&store, &huge).await;
-    let _ = bare_set(&store, &huge, "v").await;
-    let _ = bare_delete(&store, &huge).await;
+    for huge in &uneven {
+        let _ = bare_get(&store, huge).await;
+        let _ = bare_set(&store, huge, "v").await;
+        let _ = bare_delete(&store, huge).await;
+        let _ = store.list_page(huge, None, 10).await;
+        let _ = store.list_page(&huge[..800 + huge.len() % 4], None, 10).await;
+    }
     let _ = store.get_many(&[&huge, ""]).await;
     let _ = store.delete_many(&[&huge]).await;
     for expiry in lives {
@@ -128,6 +135,13 @@ pub(super) async fn a_damaged_record_is_told(t: &Trial) -> Verdict {
             error.key()
         );
         expect_context("get of a damaged record", &error)?;
+        if let Some(Err(error)) = store.get_many(&["k"]).await?.pop() {
+            ensure!(
+                error.key() == Some("k"),
+                "the error of a damaged record in get_many names the key {:?} instead of \"k\"",
+                error.key()
+            );
+        }
         // They may answer from the record's head.
         match store.exists("k").await {
             Ok(true) => {}
@@ -202,6 +216,20 @@ pub(super) async fn a_damaged_record_can_be_replaced(t: &Trial) -> Verdict {
     );
     expect_missing(&store, "deleted").await?;
     ensure!(!store.delete("deleted").await?, "delete(\"deleted\") gave true twice");
+    if t.capabilities().conditions {
+        store.set("deleted", "old").await?;
+        t.corrupt_record("deleted").await?;
+        let present = DeleteOptions::default().with_condition(Condition::Present);
+        match store.delete_opts("deleted", present).await {
+            Ok(deleted) => ensure!(
+                deleted,
+                "delete if present gave false for a damaged record, which counts as live"
+            ),
+            Err(error) => {
+                expect_kind("delete if present", Err::<(), _>(error), ErrorKind::Corrupt)?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -218,8 +246,18 @@ pub(super) async fn damaged_records_stop_no_sweep(t: &Trial) -> Verdict {
     t.outlive(t.tick()).await;
     if has.purge {
         store.delete_expired().await?;
+        for key in ["k3", "k7"] {
+            expect_kind(
+                "get of a damaged record after a purge",
+                store.get(key).await,
+                ErrorKind::Corrupt,
+            )?;
+        }
     }
     if has.list {
+        if let Ok(tree) = t.tree() {
+            all_children(&tree, 3).await?;
+        }
         let listed = all_keys(&store, "k", 3).await?;
         for index in [0, 1, 2, 4, 5, 6, 8, 9] {
             let key = format!("k{index}");
@@ -228,6 +266,13 @@ pub(super) async fn damaged_records_stop_no_sweep(t: &Trial) -> Verdict {
     }
     for index in [0, 1, 2, 4, 5, 6, 8, 9] {
         expect_value(&store, &format!("k{index}"), b"v").await?;
+    }
+    if has.list {
+        // Whether it finds the damaged ones depends on whether they still tell their keys.
+        store.delete_prefix("k").await?;
+        for index in [0, 1, 2, 4, 5, 6, 8, 9] {
+            expect_missing(&store, &format!("k{index}")).await?;
+        }
     }
     store.delete_all().await?;
     for key in ["k3", "k7", "k0", "dead 5"] {
@@ -251,6 +296,27 @@ pub(super) async fn a_write_without_room_leaves_the_old_value(t: &Trial) -> Verd
                 expect_kind("set_many without room", outcome, ErrorKind::StorageFull)?;
             }
         }
+        let kept = store.set("k", &large).keep_ttl().await;
+        expect_kind("set that keeps the expiry, without room", kept, ErrorKind::StorageFull)?;
+        if t.capabilities().conditions {
+            let held = super::conditions::version(&store, "k").await?;
+            for (key, condition) in [
+                ("new", Condition::Absent),
+                ("k", Condition::Present),
+                ("k", Condition::Matches(held)),
+            ] {
+                let options = SetOptions::default().with_condition(condition);
+                let set = store.set_opts(key, large.clone().into(), options).await;
+                expect_kind("conditional set without room", set, ErrorKind::StorageFull)?;
+            }
+        }
+        if t.capabilities().renew {
+            // It may need no room.
+            let renewal = store.get("k").renew_for(3 * LONG).await;
+            expect_renewed_or_full(&store, "get with a renewal", renewal.map(drop)).await?;
+            let update = store.update_expiry("k", Expiry::After(5 * LONG)).await;
+            expect_renewed_or_full(&store, "update_expiry", update.map(drop)).await?;
+        }
         expect_value(&store, "k", b"old").await?;
         let left = store.expires_in("k").await?;
         ensure!(matches!(left, ExpiresIn::In(_)), "a failed set made the expiry {left:?}");
@@ -263,6 +329,25 @@ pub(super) async fn a_write_without_room_leaves_the_old_value(t: &Trial) -> Verd
     expect_value(&store, "k", b"old").await?;
     store.set("k", "new").await?;
     expect_value(&store, "k", b"new").await
+}
+
+/// Sees that a call without room that should make the life of "k" a longer one did so, or failed.
+async fn expect_renewed_or_full(store: &dyn Store, call: &str, answer: Result<()>) -> Verdict {
+    let least = if call == "update_expiry" { 4 * LONG } else { 2 * LONG };
+    match answer {
+        Ok(()) => {
+            let left = store.expires_in("k").await?;
+            ensure!(
+                left.as_duration().is_some_and(|left| left > least),
+                "{call} without room succeeded, and left the key {left:?}"
+            );
+            Ok(())
+        }
+        full => {
+            let call = format!("{call} without room");
+            expect_kind(&call, full, ErrorKind::StorageFull).map(drop)
+        }
+    }
 }
 
 /// Sees that nothing was left behind that was not there before.
@@ -280,9 +365,48 @@ pub(super) async fn expect_no_litter(t: &Trial, before: &[String]) -> Verdict {
     Err(Stop::fail(format!("interrupted writes left behind: {}", left.join(", "))))
 }
 
+/// The calls on one key, whose errors name it.
+const KEYED: [&str; 9] = [
+    "get",
+    "exists",
+    "expires_in",
+    "set",
+    "delete",
+    "get with renewal",
+    "update_expiry",
+    "set if absent",
+    "delete if the version matches",
+];
+
+fn expect_named(call: &str, error: &Error) -> Verdict {
+    ensure!(
+        error.operation().is_some() && error.backend().is_some(),
+        "the error of {call} without a server does not name operation and backend: {error}"
+    );
+    ensure!(
+        !KEYED.contains(&call) || matches!(error.key(), Some("k" | "l")),
+        "the error of {call} without a server names the key {:?}",
+        error.key()
+    );
+    Ok(())
+}
+
+/// Sees that a batch of two keys fails, and tells whether it may be repeated.
+async fn batch_fails(store: &dyn Store) -> Verdict<bool> {
+    let batch = ["new", "newer"].map(|key| SetItem::new(key, "v")).to_vec();
+    let failed: Vec<Error> = match store.set_many(batch).await {
+        Ok(outcomes) => outcomes.into_iter().filter_map(Result::err).collect(),
+        Err(error) => vec![error],
+    };
+    ensure!(!failed.is_empty(), "set_many without a server gave Ok for each key");
+    Ok(failed.iter().all(Error::is_retryable))
+}
+
 pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict {
     let store = t.store();
-    store.set("k", "old").await?;
+    for key in ["k", "l"] {
+        store.set(key, "old").await?;
+    }
     t.break_connection(true).await?;
     let get = async { store.get("k").await.map(drop) };
     let ping = async { store.ping().await };
@@ -337,8 +461,9 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
                 show_error(&error)
             );
             all_retryable &= error.is_retryable();
+            expect_named(call, &error)?;
         }
-        Ok(all_retryable)
+        Ok(all_retryable & batch_fails(&store).await?)
     };
     let verdict = verdict.await;
     t.break_connection(false).await?;
@@ -362,6 +487,14 @@ pub(super) async fn a_lost_server_is_told_and_found_again(t: &Trial) -> Verdict 
          gave {}",
         show_found(found.as_deref())
     );
+    for (key, there) in [("l", true), ("new", false), ("newer", false)] {
+        let exists = store.exists(key).await?;
+        ensure!(
+            !nothing_done || exists == there,
+            "each call without a server failed as one that may be repeated, yet one was done: \
+             exists({key:?}) gave {exists}"
+        );
+    }
     store.set("k", "after").await?;
     expect_value(&store, "k", b"after").await
 }
@@ -389,8 +522,8 @@ pub(super) async fn no_secret_is_shown(t: &Trial) -> Verdict {
         Err(Stop::Skip(_)) => {}
         broken => {
             broken?;
-            for result in [store.get("k").await.map(drop), store.ping().await] {
-                if let Err(error) = result {
+            for (_, call) in every_call(&store, t) {
+                if let Err(error) = call.await {
                     shown.push(("the error of a lost server", error_text(&error)));
                 }
             }

@@ -8,7 +8,8 @@ use larder_core::{
 
 use crate::trial::{LONG, Trial};
 use crate::verdict::{
-    Stop, Verdict, ensure, expect_kind, expect_missing, expect_value, joined, show_error, show_key,
+    Stop, Verdict, ensure, expect_kind, expect_missing, expect_value, joined, show_error,
+    show_found, show_key,
 };
 
 /// Sees that every method that can fail gives `Closed`.
@@ -66,7 +67,12 @@ fn renewed() -> GetOptions {
     GetOptions::default().with_renew_for(LONG)
 }
 
-fn expect_no_children(t: &Trial, store: &Arc<dyn NamespacedStore>) -> Verdict {
+async fn expect_no_children(t: &Trial, store: &Arc<dyn NamespacedStore>) -> Verdict {
+    if store.capabilities().list {
+        let call = "list_child_namespaces after close";
+        let children = store.list_child_namespaces(None, 10).await;
+        t.collect(expect_kind(call, children, ErrorKind::Closed).map(drop))?;
+    }
     let call = "with_namespace after close";
     let child = store.with_namespace("a").map(|child| child.namespace().clone());
     t.collect(expect_kind(call, child, ErrorKind::Closed).map(drop))?;
@@ -84,7 +90,7 @@ pub(super) async fn every_call_after_close_is_refused(t: &Trial) -> Verdict {
     if let Ok(tree) = t.tree()
         && t.variant() == crate::Variant::Namespace
     {
-        expect_no_children(t, &tree)?;
+        expect_no_children(t, &tree).await?;
     }
     ensure!(
         store.capabilities() == capabilities,
@@ -129,9 +135,9 @@ pub(super) async fn closing_the_root_closes_all(t: &Trial) -> Verdict {
     expect_closed(t, &clone).await?;
     for child in &children {
         expect_closed(t, child).await?;
-        expect_no_children(t, child)?;
+        expect_no_children(t, child).await?;
     }
-    expect_no_children(t, &tree)?;
+    expect_no_children(t, &tree).await?;
     for child in &children {
         child.close().await?;
     }
@@ -151,7 +157,7 @@ pub(super) async fn closing_a_child_leaves_the_others_open(t: &Trial) -> Verdict
     child.close().await?;
     expect_closed(t, &child).await?;
     expect_closed(t, &clone).await?;
-    expect_no_children(t, &child)?;
+    expect_no_children(t, &child).await?;
     for store in [&tree, &sibling] {
         expect_value(store, "k", b"v").await?;
         store.set("k", "w").await?;
@@ -213,6 +219,13 @@ pub(super) async fn calls_in_progress_end_well(t: &Trial) -> Verdict {
     tokio::time::sleep(Duration::from_millis(10)).await;
     let root = t.root();
     root.close().await?;
+    let reopened = t.reopen_closed().await;
+    let mut at_once = Vec::new();
+    if let Ok(view) = &reopened {
+        for key in (0..6).flat_map(|writer| (0..50).map(move |round| format!("{writer} {round}"))) {
+            at_once.push((key.clone(), view.store.get(&key).await?));
+        }
+    }
     let mut acknowledged = std::collections::BTreeMap::new();
     for writer in writers {
         let done = joined(writer.await)?.map_err(|error| {
@@ -222,10 +235,26 @@ pub(super) async fn calls_in_progress_end_well(t: &Trial) -> Verdict {
     }
     t.part();
     expect_kind("get after close", t.store().get("k").await, ErrorKind::Closed)?;
-    let view = match t.reopen_closed().await {
+    let view = match reopened {
         Err(Stop::Skip(_)) => return Ok(()),
         view => view?,
     };
+    // Whatever was under way has ended before `close` did.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    for (key, found) in at_once {
+        let later = view.store.get(&key).await?;
+        let verdict = if later == found {
+            Ok(())
+        } else {
+            Err(Stop::fail(format!(
+                "a set that was in progress took effect after the store was closed: get({key:?}) \
+                 gave {} at first and {} later",
+                show_found(found.as_deref()),
+                show_found(later.as_deref())
+            )))
+        };
+        t.collect_about(&[&key], verdict)?;
+    }
     for (key, round) in acknowledged {
         let verdict = expect_value(&view.store, &key, round.to_string().as_bytes()).await;
         t.collect_about(&[&key], verdict.map_err(|stop| lost(stop, &key)))?;

@@ -84,7 +84,7 @@ expiry {
     every_operation_sees_the_last_instant [E1] [ExactTime]
         "One nanosecond before the deadline a key is live for every operation.";
     fractions_round_up_and_never_down [E1] [ExactTime]
-        "Durations round up to the declared granularity: no key dies a nanosecond early.";
+        "Durations and moments round up to the declared granularity, in sets and renewals alike: no key dies a nanosecond early.";
     short_lives_are_not_cut_shorter [E1] []
         "A life of a granule and a fraction is not cut to whole granules.";
     days_count_as_well_as_seconds [E1] []
@@ -104,7 +104,7 @@ expiry {
     the_longest_lives_saturate [E3] []
         "`Duration::MAX` and the last moments there are saturate at the end of 9999.";
     the_longest_renewals_saturate [E3 E4] [Renew]
-        "A renewal for `Duration::MAX` saturates, and neither wraps nor fails.";
+        "Renewals and changes of expiry saturate at the end of 9999, and neither wrap nor fail.";
     an_overwrite_clears_the_expiry [S3] []
         "A plain overwrite clears the expiry of the value that it replaces.";
     the_last_expiry_counts [S3 E1] []
@@ -186,7 +186,7 @@ bulk {
     each_write_has_its_own_condition [S8 C1] [Conditions]
         "Each write of a batch has a condition of its own, seen one after the other.";
     the_dead_do_not_count [S8 E1] []
-        "Expired keys are missing for bulk reads and deletions.";
+        "Expired keys are missing for bulk reads, deletions and conditions.";
     large_batches_are_whole [S8] []
         "A batch of more than a thousand keys is done whole.";
     batches_in_opposite_order_end [S8 S4] []
@@ -267,6 +267,8 @@ listing {
         "`delete_prefix` deletes keys of its own namespace alone.";
     children_with_a_live_key_are_listed [C4] [List Namespaces]
         "The child namespaces listed are those that hold a live key at any depth.";
+    children_that_stay_are_listed_whatever_goes [C4] [List Namespaces]
+        "Every child namespace that stays is listed, whatever is cleared between pages.";
     children_are_listed_as_they_were_named [C4 N1] [List Namespaces]
         "Child namespaces are listed byte for byte as they were named.";
 }
@@ -371,7 +373,7 @@ lifecycle {
     what_a_closed_child_wrote_stays [S7] [Namespaces]
         "What a child wrote stays when its handles are closed.";
     calls_in_progress_end_well [S7 X1] []
-        "Calls in progress during `close` succeed or give `Closed`, and what succeeded is kept.";
+        "Calls in progress during `close` succeed or give `Closed`, what succeeded is kept, and nothing is done later.";
     it_opens_again_at_once [S7] [Reopen]
         "A closed store can be opened again at once, and again.";
     nothing_happens_after_close [S5 S7] [Reopen]

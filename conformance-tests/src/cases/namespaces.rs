@@ -157,6 +157,10 @@ pub(super) async fn names_count_to_their_last_byte(t: &Trial) -> Verdict {
         deep.push(end.to_owned());
         paths.push(deep);
     }
+    // Nor are deep segments joined.
+    for end in [&["b/c"][..], &["b", "c"], &["b:c"]] {
+        paths.push(["d"; 12].iter().chain(end).map(ToString::to_string).collect());
+    }
     // The same but for the first byte, and a path with the same bytes in other segments.
     for start in ["x", "y"] {
         paths.push(vec![format!("{start}{}", "s".repeat(254))]);
@@ -179,6 +183,17 @@ pub(super) async fn names_count_to_their_last_byte(t: &Trial) -> Verdict {
     }
     for (index, (path, store)) in taken.iter().enumerate() {
         let verdict = expect_value(store, "k", index.to_string().as_bytes()).await;
+        t.collect(verdict.map_err(|stop| said(stop, path)))?;
+    }
+    for (_, store) in taken.iter().step_by(2) {
+        store.delete_all().await?;
+    }
+    for (index, (path, store)) in taken.iter().enumerate() {
+        let verdict = if index % 2 == 0 {
+            expect_missing(store, "k").await
+        } else {
+            expect_value(store, "k", index.to_string().as_bytes()).await
+        };
         t.collect(verdict.map_err(|stop| said(stop, path)))?;
     }
     Ok(())
@@ -206,8 +221,9 @@ pub(super) async fn a_segment_is_any_text(t: &Trial) -> Verdict {
 
 pub(super) async fn clearing_takes_all_descendants(t: &Trial) -> Verdict {
     let tree = t.tree()?;
-    let below: [&[&str]; 5] =
-        [&["a"], &["a", "b"], &["a", "b", "c"], &["a", "*"], &["a", "x", "y", "z"]];
+    let deep = ["a", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let below: [&[&str]; 6] =
+        [&["a"], &["a", "b"], &["a", "b", "c"], &["a", "*"], &["a", "x", "y", "z"], &deep];
     let beside: [&[&str]; 6] = [&[], &["b"], &["ab"], &["a:b"], &["b", "a"], &["A"]];
     for path in below.into_iter().chain(beside) {
         put(&tree, path, "k", "v").await?;

@@ -179,6 +179,12 @@ pub(super) async fn every_size_comes_back(t: &Trial) -> Verdict {
             Ok(())
         };
         t.collect(verdict.await)?;
+        if t.capabilities().conditions {
+            let third = pattern(size, 3);
+            let won = store.set("k", &third).if_present().await?.is_applied();
+            ensure!(won, "a set if present of {size} bytes did not apply on a live key");
+            t.collect(expect_value(&store, "k", &third).await)?;
+        }
     }
     Ok(())
 }
@@ -244,7 +250,20 @@ impl Drop for Watched {
 
 pub(super) async fn a_slice_keeps_only_itself_alive(t: &Trial) -> Verdict {
     let store = t.store();
-    for (part, whole) in [(10, 64 * 1024), (10, 8 * MIB), (64 * 1024, 8 * MIB), (0, MIB)] {
+    let plain = SetOptions::default;
+    let mut ways = vec![
+        (10, 64 * 1024, Some(plain())),
+        (10, 8 * MIB, Some(plain())),
+        (64 * 1024, 8 * MIB, Some(plain())),
+        (0, MIB, Some(plain())),
+        (64 * 1024, MIB, Some(plain().with_expiry(LONG))),
+        (64 * 1024, MIB, None),
+    ];
+    if t.capabilities().conditions {
+        let present = plain().with_condition(Condition::Present);
+        ways.push((64 * 1024, MIB, Some(present)));
+    }
+    for (part, whole, options) in ways {
         let part = at_most(t.capabilities(), part);
         t.part();
         let freed = Arc::new(AtomicBool::new(false));
@@ -253,7 +272,14 @@ pub(super) async fn a_slice_keeps_only_itself_alive(t: &Trial) -> Verdict {
         let expected = slice.to_vec();
         drop(buffer);
         t.trace().note(format!("the value is a slice of {part} bytes of a buffer of {whole}"));
-        store.set("k", slice).await?;
+        match options {
+            Some(options) => drop(store.set_opts("k", slice, options).await?),
+            None => {
+                for outcome in store.set_many(vec![SetItem::new("k", slice)]).await? {
+                    outcome?;
+                }
+            }
+        }
         // A thread that the store uses may let go of the call's argument a little later.
         for _ in 0..1_000 {
             if freed.load(Ordering::SeqCst) {
@@ -282,15 +308,20 @@ pub(super) async fn values_up_to_the_declared_limit(t: &Trial) -> Verdict {
     store.set("k", &largest).ttl(LONG).await?;
     expect_value(&store, "k", &largest).await?;
     let larger = vec![0; most + 1];
-    let call = format!("set(\"k\", {} bytes)", most + 1);
+    let call = format!("a set of {} bytes", most + 1);
     let larger = Bytes::from(larger);
     let set = bare_set(&store, "k", larger.clone()).await;
     expect_kind(&call, set, ErrorKind::TooLarge)?;
     expect_value(&store, "k", &largest).await?;
     let left = store.expires_in("k").await?;
     ensure!(left != ExpiresIn::Never, "a refused set cleared the expiry of the old value");
-    let new = bare_set(&store, "new", larger).await;
+    let new = bare_set(&store, "new", larger.clone()).await;
     expect_kind(&call, new, ErrorKind::TooLarge)?;
+    if t.capabilities().conditions {
+        let absent = SetOptions::default().with_condition(Condition::Absent);
+        let new = store.set_opts("new", larger, absent).await;
+        expect_kind(&format!("{call} if absent"), new, ErrorKind::TooLarge)?;
+    }
     expect_missing(&store, "new").await
 }
 

@@ -165,7 +165,8 @@ pub(super) async fn every_operation_sees_the_last_instant(t: &Trial) -> Verdict 
 
 pub(super) async fn fractions_round_up_and_never_down(t: &Trial) -> Verdict {
     let store = t.store();
-    let granule = t.capabilities().expiry_granularity;
+    let has = t.capabilities();
+    let granule = has.expiry_granularity;
     let lives = [
         NANOSECOND,
         Duration::from_nanos(1_500),
@@ -198,6 +199,41 @@ pub(super) async fn fractions_round_up_and_never_down(t: &Trial) -> Verdict {
             expect_missing(&store, "k").await
         };
         t.collect(verdict.await)?;
+        for way in [Some("moment"), has.renew.then_some("renewal")] {
+            t.part();
+            if let Some(way) = way {
+                t.collect(expect_rounded_up(t, way, ttl).await)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sees that a deadline given as a moment, or by a renewal in either way, is rounded up as well.
+async fn expect_rounded_up(t: &Trial, way: &str, ttl: Duration) -> Verdict {
+    let store = t.store();
+    let keys: &[&str] = match way {
+        "moment" => &["until a moment"],
+        _ => &["got and renewed", "updated", "updated to a moment"],
+    };
+    t.align().await;
+    let moment = Expiry::At(t.now() + TimeDelta::from_std(ttl).unwrap_or_default());
+    for key in keys {
+        store.set(key, "v").expiry(if way == "moment" { moment } else { LONG.into() }).await?;
+        match *key {
+            "got and renewed" => drop(store.get(key).renew_for(ttl).await?),
+            "updated" => drop(store.update_expiry(key, ttl.into()).await?),
+            "updated to a moment" => drop(store.update_expiry(key, moment).await?),
+            _ => {}
+        }
+    }
+    t.advance(ttl.saturating_sub(NANOSECOND)).await;
+    for key in keys {
+        t.collect_about(&[key], expect_value(&store, key, b"v").await)?;
+    }
+    t.advance(t.capabilities().expiry_granularity + NANOSECOND).await;
+    for key in keys {
+        t.collect_about(&[key], expect_missing(&store, key).await)?;
     }
     Ok(())
 }
@@ -228,6 +264,8 @@ pub(super) async fn days_count_as_well_as_seconds(t: &Trial) -> Verdict {
         years(100),
         years(300),
         years(5_000),
+        // Nor what a float of 64 bits can tell.
+        years(5_000) + Duration::from_micros(700_251),
     ];
     for ttl in lives {
         t.part();
@@ -312,10 +350,11 @@ pub(super) async fn the_longest_lives_saturate(t: &Trial) -> Verdict {
             expect_value(&store, "k", b"v").await?;
             let left = store.expires_in("k").await?;
             let want = (end - t.now()).to_std().unwrap_or_default();
-            // The end itself may be moved by the rounding, never past the year 9999 by a second.
-            let most = want + SLACK;
+            // The end itself may be moved by the rounding.
+            let slack = if t.exact_time() { t.capabilities().expiry_granularity } else { SLACK };
+            let most = want + slack;
             ensure!(
-                matches!(left, ExpiresIn::In(left) if left + SLACK >= want && left <= most),
+                matches!(left, ExpiresIn::In(left) if left + slack >= want && left <= most),
                 "expires_in(\"k\") gave {left:?} instead of what is left until the end of 9999"
             );
             store.set("k", "w").keep_ttl().await?;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::expect_about;
 use crate::trial::{LONG, Trial};
-use crate::verdict::{Verdict, ensure, expect_expires_in, expect_missing, expect_value};
+use crate::verdict::{Stop, Verdict, ensure, expect_expires_in, expect_missing, expect_value};
 
 pub(in crate::cases) async fn zero_removes_at_once(t: &Trial) -> Verdict {
     let store = t.store();
@@ -85,6 +85,15 @@ pub(in crate::cases) async fn an_overwrite_clears_the_expiry(t: &Trial) -> Verdi
     store.set("again", "old").ttl(ttl).await?;
     store.delete("again").await?;
     store.set("again", "new").await?;
+    if t.capabilities().conditions {
+        // Of the very value, too.
+        for value in ["old", "new"] {
+            store.set("k", "old").ttl(LONG).await?;
+            let won = store.set("k", value).if_present().await?.is_applied();
+            ensure!(won, "a set if present did not apply on a live key");
+            expect_expires_in(&store, "k", ExpiresIn::Never).await?;
+        }
+    }
     t.outlive(ttl).await;
     for key in ["k", "bulk", "again"] {
         expect_value(&store, key, b"new").await?;
@@ -108,6 +117,32 @@ pub(in crate::cases) async fn the_last_expiry_counts(t: &Trial) -> Verdict {
     t.expect_gone(&store, "given").await
 }
 
+/// Sets a key with an expiry for each call that removes one, and makes the calls.
+async fn remove_in_every_way(t: &Trial, store: &dyn Store) -> Verdict<Vec<(String, &'static str)>> {
+    let has = t.capabilities();
+    let mut ways = vec!["delete", "delete_many", "a set for zero"];
+    if has.list {
+        ways.push("delete_prefix");
+    }
+    if has.renew {
+        ways.extend(["a renewal for zero", "update_expiry"]);
+    }
+    let named = |by: &'static str| (format!("removed by {by}"), by);
+    let removed: Vec<_> = ways.into_iter().map(named).collect();
+    for (key, by) in &removed {
+        store.set(key, "old").ttl(LONG).await?;
+        match *by {
+            "delete" => drop(store.delete(key).await?),
+            "delete_many" => drop(store.delete_many(&[key]).await?),
+            "delete_prefix" => drop(store.delete_prefix(key).await?),
+            "a renewal for zero" => drop(store.get(key).renew_for(Duration::ZERO).await?),
+            "update_expiry" => drop(store.update_expiry(key, Duration::ZERO.into()).await?),
+            _ => drop(store.set(key, "new").ttl(Duration::ZERO).await?),
+        }
+    }
+    Ok(removed)
+}
+
 pub(in crate::cases) async fn keep_keeps_the_remaining_life(t: &Trial) -> Verdict {
     let store = t.store();
     let ttl = t.tick() * 5;
@@ -119,6 +154,25 @@ pub(in crate::cases) async fn keep_keeps_the_remaining_life(t: &Trial) -> Verdic
     store.set("long", "v").ttl(LONG).await?;
     store.set("long", "w").keep_ttl().await?;
     expect_about(t, &store, "long", LONG).await?;
+    if t.exact_time() {
+        let uneven = LONG + Duration::from_micros(700_250);
+        store.set("uneven", "v").ttl(uneven).await?;
+        store.set("uneven", "w").keep_ttl().await?;
+        expect_about(t, &store, "uneven", uneven).await?;
+    }
+    for (removed, by) in remove_in_every_way(t, &store).await? {
+        store.set(&removed, "v").keep_ttl().await?;
+        let left = store.expires_in(&removed).await?;
+        let verdict = if left == ExpiresIn::Never {
+            Ok(())
+        } else {
+            Err(Stop::fail(format!(
+                "a set that keeps the expiry of a key removed by {by} made it {left:?} instead of \
+                 Never"
+            )))
+        };
+        t.collect_about(&[&removed], verdict)?;
+    }
     let since = Instant::now();
     store.set("k", "v").ttl(ttl).await?;
     store.set("k", "w").keep_ttl().await?;
@@ -129,6 +183,14 @@ pub(in crate::cases) async fn keep_keeps_the_remaining_life(t: &Trial) -> Verdic
     store.set("k", "risen").keep_ttl().await?;
     expect_expires_in(&store, "k", ExpiresIn::Never).await?;
     expect_value(&store, "k", b"risen").await?;
+    if t.capabilities().purge {
+        store.set("purged", "v").ttl(t.tick()).await?;
+        t.outlive(t.tick()).await;
+        t.expect_gone(&store, "purged").await?;
+        store.delete_expired().await?;
+        store.set("purged", "risen").keep_ttl().await?;
+        expect_expires_in(&store, "purged", ExpiresIn::Never).await?;
+    }
     expect_value(&store, "missing", b"v").await?;
     expect_value(&store, "eternal", b"w").await?;
     expect_value(&store, "long", b"w").await

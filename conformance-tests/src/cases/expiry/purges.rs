@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_core::{Expiry, SetItem, Store, StoreExt};
+use futures_util::future::join;
+use larder_core::{Expiry, Result, SetItem, SetOptions, Store, StoreExt};
 
 use super::{NANOSECOND, expect_about};
 use crate::trial::{LONG, Trial};
@@ -10,8 +11,12 @@ use crate::verdict::{Stop, Verdict, ensure, expect_missing, expect_value, joined
 /// Writes `count` keys with `ttl` and lets them die.
 async fn bury(t: &Trial, store: &dyn Store, count: usize, ttl: Duration) -> Verdict<Vec<String>> {
     let keys: Vec<String> = (0..count).map(|index| format!("dead {index}")).collect();
-    for key in &keys {
-        store.set(key, "old").ttl(ttl).await?;
+    for chunk in keys.chunks(200) {
+        let options = SetOptions::default().with_expiry(ttl);
+        let items = chunk.iter().map(|key| SetItem::new(key, "old").with_options(options.clone()));
+        for outcome in store.set_many(items.collect()).await? {
+            outcome?;
+        }
     }
     t.outlive(ttl).await;
     t.expect_gone(store, &keys[count - 1]).await?;
@@ -23,13 +28,23 @@ pub(in crate::cases) async fn a_purge_removes_only_what_has_expired(t: &Trial) -
     let ttl = t.tick();
     store.set("eternal", "v").await?;
     store.set("long", "v").ttl(LONG).await?;
-    let keys = bury(t, &store, 20, ttl).await?;
+    // More than a slice of anything.
+    let keys = bury(t, &store, 1_100, ttl).await?;
     let dying = t.capabilities().round_up(Duration::from_millis(1));
+    let mut removed = 0;
     if t.exact_time() {
+        // At the very instant of their death.
+        removed = store.delete_expired().await?;
         store.set("about to die", "v").ttl(dying).await?;
         t.advance(dying.saturating_sub(NANOSECOND)).await;
     }
-    let removed = store.delete_expired().await?;
+    let rest = store.delete_expired().await?;
+    ensure!(
+        rest == 0 || !t.exact_time(),
+        "delete_expired() at the deadline of {} keys left {rest} of them to be purged later",
+        keys.len()
+    );
+    removed += rest;
     let most = if t.capabilities().native_expiry { 0 } else { keys.len() as u64 };
     ensure!(
         removed <= most,
@@ -37,17 +52,29 @@ pub(in crate::cases) async fn a_purge_removes_only_what_has_expired(t: &Trial) -
     );
     let again = store.delete_expired().await?;
     ensure!(again == 0, "a second delete_expired() gave {again}");
-    for key in &keys {
+    if t.exact_time() {
+        expect_value(&store, "about to die", b"v").await?;
+        store.delete("about to die").await?;
+    }
+    for key in keys.iter().step_by(100) {
         expect_missing(&store, key).await?;
     }
     expect_value(&store, "eternal", b"v").await?;
     expect_value(&store, "long", b"v").await?;
     let mut passed = ttl;
     if t.exact_time() {
-        expect_value(&store, "about to die", b"v").await?;
         passed += dying.saturating_sub(NANOSECOND);
     }
-    expect_about(t, &store, "long", LONG.saturating_sub(passed)).await
+    expect_about(t, &store, "long", LONG.saturating_sub(passed)).await?;
+    t.align().await;
+    bury(t, &store, 100, ttl).await?;
+    let (one, other) = join(store.delete_expired(), store.delete_expired()).await;
+    let (one, other) = (one?, other?);
+    ensure!(
+        one + other <= 100,
+        "two delete_expired() at the same time gave {one} and {other}, yet only 100 keys had expired"
+    );
+    Ok(())
 }
 
 pub(in crate::cases) async fn a_purge_spares_a_key_with_a_new_life(t: &Trial) -> Verdict {
@@ -172,6 +199,30 @@ pub(in crate::cases) async fn a_purge_spares_fresh_writes(t: &Trial) -> Verdict 
             let verdict = expect_value(&store, key, value.as_bytes()).await;
             t.collect_about(&[key, "delete_expired"], verdict)?;
         }
+        // And between two steps of the purge.
+        let keys = bury(t, &store, 40, t.tick()).await?;
+        let (purged, fresh) = join(store.delete_expired(), renew_all(&store, &keys, round)).await;
+        purged?;
+        fresh?;
+        t.collect(expect_fresh(t, &keys, round, "delete_expired").await)?;
+    }
+    Ok(())
+}
+
+/// Writes each of the keys anew.
+async fn renew_all(store: &dyn Store, keys: &[String], round: usize) -> Result<()> {
+    for key in keys {
+        store.set(key, format!("fresh {round}")).await?;
+    }
+    Ok(())
+}
+
+/// Sees that what [`renew_all`] wrote is there.
+async fn expect_fresh(t: &Trial, keys: &[String], round: usize, beside: &str) -> Verdict {
+    for key in keys {
+        let value = format!("fresh {round}");
+        let verdict = expect_value(&t.store(), key, value.as_bytes()).await;
+        t.collect_about(&[key, beside], verdict)?;
     }
     Ok(())
 }
@@ -204,6 +255,21 @@ pub(in crate::cases) async fn reading_spares_fresh_writes(t: &Trial) -> Verdict 
             let value = format!("fresh {round}");
             t.collect_about(&[key], expect_value(&store, key, value.as_bytes()).await)?;
         }
+        // And between two steps of a read.
+        let keys = bury(t, &store, 10, t.tick()).await?;
+        for key in &keys {
+            let fresh = std::slice::from_ref(key);
+            let read = async {
+                store.get(key).await?;
+                store.exists(key).await?;
+                store.expires_in(key).await?;
+                store.get_many(&[key]).await.map(drop)
+            };
+            let (read, written) = join(read, renew_all(&store, fresh, round)).await;
+            read?;
+            written?;
+        }
+        t.collect(expect_fresh(t, &keys, round, "get_many").await)?;
     }
     Ok(())
 }

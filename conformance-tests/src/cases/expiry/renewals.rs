@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use larder_core::chrono::TimeDelta;
-use larder_core::{ExpiresIn, Expiry, Store, StoreExt};
+use larder_core::chrono::{DateTime, TimeDelta, Utc};
+use larder_core::{Deadline, ExpiresIn, Expiry, Store, StoreExt};
 use tokio::time::Instant;
 
 use super::{DAY, SLACK, about, expect_about, renew};
@@ -22,13 +22,18 @@ pub(in crate::cases) async fn the_longest_renewals_saturate(t: &Trial) -> Verdic
             let live = store.update_expiry("l", Expiry::After(longest)).await?;
             t.expect_in_time(since, ttl)?;
             ensure!(live, "update_expiry(\"l\") gave false for a live key");
+            store.set("m", "v").ttl(LONG).await?;
+            let live = store.update_expiry("m", Expiry::At(DateTime::<Utc>::MAX_UTC)).await?;
+            ensure!(live, "update_expiry(\"m\") gave false for a live key");
             t.outlive(ttl).await;
-            for key in ["k", "l"] {
+            for key in ["k", "l", "m"] {
                 expect_value(&store, key, b"v").await?;
                 let left = store.expires_in(key).await?;
+                let want = Deadline::MAX.remaining(t.now()).unwrap_or_default();
                 ensure!(
-                    left.as_duration().is_some_and(|left| left > 1_000 * DAY),
-                    "expires_in({key:?}) gave {left:?} after a renewal for {longest:?}"
+                    left.as_duration().is_some_and(|left| left + SLACK >= want),
+                    "expires_in({key:?}) gave {left:?} after a renewal for {longest:?}, instead of \
+                     what is left until the end of 9999"
                 );
             }
             Ok(())
@@ -41,6 +46,15 @@ pub(in crate::cases) async fn the_longest_renewals_saturate(t: &Trial) -> Verdic
 pub(in crate::cases) async fn a_renewal_moves_the_deadline(t: &Trial) -> Verdict {
     let store = t.store();
     let (short, middle) = (t.tick() * 5, t.tick() * 4);
+    if t.exact_time() {
+        // From now on, and not from the set; and each time.
+        store.set("again", "v").ttl(short).await?;
+        for _ in 0..3 {
+            t.advance(t.tick()).await;
+            store.get("again").renew_for(short).await?;
+            expect_about(t, &store, "again", short).await?;
+        }
+    }
     // Later.
     let since = Instant::now();
     store.set("later", "v").ttl(short).await?;
@@ -123,7 +137,8 @@ pub(in crate::cases) async fn a_renewal_never_revives(t: &Trial) -> Verdict {
 pub(in crate::cases) async fn the_whole_renewal_counts(t: &Trial) -> Verdict {
     let store = t.store();
     let half = Duration::from_millis(500);
-    for duration in [2 * DAY, 2 * DAY + half, half, Duration::from_secs(3_600) + half] {
+    let tiny = Duration::from_micros(if t.exact_time() { 250 } else { 500_000 });
+    for duration in [2 * DAY, 2 * DAY + half, half, Duration::from_secs(3_600) + half, tiny] {
         t.part();
         let verdict = async {
             store.set("k", "v").ttl(LONG).await?;
@@ -213,7 +228,13 @@ pub(in crate::cases) async fn update_expiry_changes_only_the_expiry(t: &Trial) -
 pub(in crate::cases) async fn update_expiry_into_the_past_removes(t: &Trial) -> Verdict {
     let store = t.store();
     let past = Expiry::At(t.now() - TimeDelta::hours(2));
-    for expiry in [Expiry::After(Duration::ZERO), past, Expiry::from(TimeDelta::seconds(-1))] {
+    let long_past = [
+        Expiry::At(DateTime::UNIX_EPOCH),
+        Expiry::At(DateTime::UNIX_EPOCH - TimeDelta::days(1)),
+        Expiry::At(DateTime::<Utc>::MIN_UTC),
+    ];
+    let at_once = [Expiry::After(Duration::ZERO), past, Expiry::from(TimeDelta::seconds(-1))];
+    for expiry in at_once.into_iter().chain(long_past) {
         for earlier in [Expiry::Never, Expiry::After(LONG)] {
             t.part();
             let verdict = async {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use larder_core::{Cursor, ErrorKind, NamespacedStore, Store};
+use larder_core::{Cursor, ErrorKind, NamespacedStore, Store, StoreExt};
 
 use super::{MOST_PAGES, all_keys, fill, numbered, page};
 use crate::trial::Trial;
@@ -45,8 +46,29 @@ pub(in crate::cases) async fn a_cursor_of_another_listing_is_refused(t: &Trial) 
         let children = tree.list_child_namespaces(Some(&cursor), 10).await;
         let call = "list_child_namespaces with a cursor of keys";
         t.collect(expect_kind(call, children, ErrorKind::InvalidCursor).map(drop))?;
+        if let Some(cursor) = some_child_cursor(&tree).await? {
+            t.collect(expect_refused("of child namespaces", &tree, "", &cursor).await)?;
+        }
     }
     Ok(())
+}
+
+/// A cursor of a listing of child namespaces, which are made for it, that goes on.
+async fn some_child_cursor(tree: &Arc<dyn NamespacedStore>) -> Verdict<Option<Cursor>> {
+    for index in 0..30 {
+        tree.with_namespace(&format!("child {index:02}"))?.set("k", "v").await?;
+    }
+    Ok(tree.list_child_namespaces(None, 1).await?.next)
+}
+
+async fn expect_children_refused(
+    what: &str,
+    store: &Arc<dyn NamespacedStore>,
+    cursor: &Cursor,
+) -> Verdict {
+    let children = store.list_child_namespaces(Some(cursor), 10).await;
+    let call = format!("list_child_namespaces with a cursor {what}");
+    expect_kind(&call, children, ErrorKind::InvalidCursor).map(drop)
 }
 
 pub(in crate::cases) async fn a_cursor_of_another_namespace_is_refused(t: &Trial) -> Verdict {
@@ -66,6 +88,12 @@ pub(in crate::cases) async fn a_cursor_of_another_namespace_is_refused(t: &Trial
             t.collect(expect_refused(&what, &store, "", cursor).await)?;
         }
     }
+    if let Some(cursor) = some_child_cursor(&tree).await? {
+        t.part();
+        let other = tree.with_path(&["a"])?;
+        some_child_cursor(&other).await?;
+        expect_children_refused("of another namespace", &other, &cursor).await?;
+    }
     Ok(())
 }
 
@@ -78,7 +106,12 @@ pub(in crate::cases) async fn a_cursor_of_another_store_is_refused(t: &Trial) ->
             fill(store, &numbered(30)).await?;
         }
         let cursor = some_cursor(&store, "").await?;
-        expect_refused("of another store", &other, "", &cursor).await
+        t.collect(expect_refused("of another store", &other, "", &cursor).await)?;
+        let (Ok(tree), Ok(others)) = (t.tree(), another.tree()) else { return Ok(()) };
+        match some_child_cursor(&tree).await? {
+            Some(cursor) => expect_children_refused("of another store", &others, &cursor).await,
+            None => Ok(()),
+        }
     };
     let verdict = verdict.await;
     another.leave().await;

@@ -18,7 +18,8 @@ use crate::trial::{LONG, Trial};
 use crate::verdict::{Stop, Verdict, ensure, expect_kind, show_key};
 
 pub(super) use children::{
-    children_are_listed_as_they_were_named, children_with_a_live_key_are_listed,
+    children_are_listed_as_they_were_named, children_that_stay_are_listed_whatever_goes,
+    children_with_a_live_key_are_listed,
 };
 pub(super) use cost::a_listing_costs_what_it_walks;
 pub(super) use cursors::{

@@ -38,6 +38,10 @@ pub(in crate::cases) async fn a_prefix_is_compared_byte_by_byte(t: &Trial) -> Ve
         "?",
         "[",
         "[a",
+        "[a]",
+        "[ab]",
+        "(a)",
+        "a?",
         "%",
         "_",
         "\\",
@@ -78,7 +82,23 @@ pub(in crate::cases) async fn a_prefix_is_compared_byte_by_byte(t: &Trial) -> Ve
 
 pub(in crate::cases) async fn delete_prefix_deletes_and_counts(t: &Trial) -> Verdict {
     let store = t.store();
-    let keys = ["a", "aa", "ab", "b", "a*", "a*b", "axb", "", "A", "é", "e", "\0", "\0a"];
+    let keys = [
+        "a",
+        "aa",
+        "ab",
+        "b",
+        "a*",
+        "a*b",
+        "axb",
+        "",
+        "A",
+        "é",
+        "e",
+        "\0",
+        "\0a",
+        "a👍",
+        "a\u{10ffff}z",
+    ];
     let prefixes = ["a", "aa", "a*", "*", "?", "[a]", "%", "_", "é", "\0", "x", "", "ab", "abc"];
     for prefix in prefixes {
         t.part();
