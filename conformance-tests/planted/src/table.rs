@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 #[allow(clippy::wildcard_imports, reason = "the list below names every one of them")]
 use crate::bugs::{
-    atomicity::*, bulk::*, cancellation::*, durability::*, errors::*, expiry::*, keys::*,
-    lifecycle::*, listing::*, memo::*, namespaces::*, values::*,
+    atomicity::*, bulk::*, cancellation::*, corners::*, durability::*, errors::*, expiry::*,
+    keys::*, lifecycle::*, listing::*, memo::*, namespaces::*, values::*,
 };
 use crate::stand::Stand;
 use crate::{Class, Planted};
@@ -132,6 +132,36 @@ Expiry {
     renewal_gives_no_version over_memory(RenewalGivesNoVersion)
         "A get with renewal gives no version, although one was asked for."
         => "conditions::all_parts_of_an_entry_belong_together";
+    the_same_value_is_no_write over_memory(TheSameValueIsNoWrite)
+        "A conditional set of the very value without expiry leaves the old expiry."
+        => "expiry::an_overwrite_clears_the_expiry";
+    leaves_the_expiry over_memory(LeavesTheExpiry::default())
+        "`delete_many` leaves the expiry of a key, which a set that keeps it takes up."
+        => "expiry::keep_keeps_the_remaining_life";
+    keeps_whole_seconds shelf(KeepsWholeSeconds)
+        "A set that keeps the expiry moves it to a whole second."
+        => "expiry::keep_keeps_the_remaining_life";
+    renews_in_milliseconds shelf(RenewsInMilliseconds)
+        "A get with renewal cuts the new life to whole milliseconds."
+        => "expiry::fractions_round_up_and_never_down";
+    renews_once over_memory(RenewsOnce::default())
+        "A key is renewed once, and no second time."
+        => "expiry::a_renewal_moves_the_deadline";
+    updates_end_in_2262 over_memory(UpdatesEndIn2262)
+        "`update_expiry` counts nanoseconds in 64 bits, and ends in the year 2262."
+        => "expiry::the_longest_renewals_saturate";
+    updates_know_nothing_before_1970 over_memory(UpdatesKnowNothingBefore1970)
+        "`update_expiry` takes a moment of before 1970 for no expiry."
+        => "expiry::update_expiry_into_the_past_removes";
+    saturates_late shelf(SaturatesLate)
+        "The last deadline is later than the last millisecond of the year 9999."
+        => "expiry::the_longest_lives_saturate";
+    purges_an_instant_late shelf(PurgesAnInstantLate)
+        "`delete_expired` leaves what dies at this very instant."
+        => "expiry::a_purge_removes_only_what_has_expired";
+    purges_count_together over_memory(PurgesCountTogether::default())
+        "Two purges at the same time both count what one of them removed."
+        => "expiry::a_purge_removes_only_what_has_expired";
 }
 
 Keys {
@@ -258,6 +288,12 @@ Values {
     batches_cut_large_values over_memory(BatchesCutLargeValues)
         "`set_many` stores the first 64 KiB of a value."
         => "values::every_size_comes_back";
+    conditions_take_small_values over_memory(ConditionsTakeSmallValues)
+        "A conditional set stores the first 64 KiB of a value."
+        => "values::every_size_comes_back";
+    batches_keep_their_buffers over_memory(BatchesKeepTheirBuffers::default())
+        "A slice that is stored in a batch keeps the buffer alive that it was cut from."
+        => "values::a_slice_keeps_only_itself_alive";
 }
 
 Namespaces {
@@ -330,6 +366,12 @@ Namespaces {
     walks_from_the_root over_memory(WalksFromTheRoot)
         "A path is walked from the first namespace and not from here."
         => "namespaces::a_path_is_walked_from_here";
+    clears_six_deep shelf(ClearsSixDeep)
+        "Clearing leaves what lies more than six steps down."
+        => "namespaces::clearing_takes_all_descendants";
+    deep_segments_are_joined shelf(DeepSegmentsAreJoined)
+        "Beyond the eighth, segments are joined by a slash."
+        => "namespaces::names_count_to_their_last_byte";
 }
 
 Atomicity {
@@ -396,6 +438,15 @@ Atomicity {
     blocks_while_closing over_memory(BlocksWhileClosing)
         "`close` keeps its thread from everything else until all is written."
         => "heartbeat::closing_blocks_no_thread";
+    eight_bits_of_version shelf(EightBitsOfVersion)
+        "A version is a counter of eight bits."
+        => "conditions::versions_tell_values_apart";
+    versions_of_both_ends shelf(VersionsOfBothEnds)
+        "A version is made of the length and both ends of a value."
+        => "conditions::versions_tell_values_apart";
+    versions_by_fnv shelf(VersionsByFnv)
+        "A version is a hash of 64 bits that is not cryptographic."
+        => "conditions::versions_tell_values_apart";
 }
 
 Bulk {
@@ -459,6 +510,15 @@ Bulk {
     bulk_looks_then_creates over_memory(BulkLooksThenCreates)
         "A set if absent in a batch looks, and then sets."
         => "concurrency::one_creator_wins";
+    batches_keep_what_was over_memory(BatchesKeepWhatWas)
+        "A write of a batch that keeps the expiry keeps that of before the batch."
+        => "bulk::each_write_has_its_own_expiry";
+    batches_skip_the_past over_memory(BatchesSkipThePast)
+        "A write of a batch with a moment that has passed leaves the old value."
+        => "bulk::each_write_has_its_own_expiry";
+    batches_find_the_dead over_memory(BatchesFindTheDead::default())
+        "A set if absent in a batch takes an expired key for a live one."
+        => "bulk::the_dead_do_not_count";
 }
 
 Listing {
@@ -546,6 +606,21 @@ Listing {
     children_as_they_are_stored shelf(ChildrenAsTheyAreStored)
         "Child namespaces are listed with the escapes of their storage."
         => "listing::children_are_listed_as_they_were_named";
+    prefixes_end_before_emoji over_memory(PrefixesEndBeforeEmoji)
+        "`delete_prefix` leaves keys that go on with a character beyond U+FFFF."
+        => "listing::delete_prefix_deletes_and_counts";
+    brackets_are_a_class shelf(BracketsAreAClass)
+        "Brackets in a prefix stand for one of the characters between them."
+        => "listing::a_prefix_is_compared_byte_by_byte";
+    any_child_cursor_will_do over_memory(AnyChildCursorWillDo)
+        "A cursor of the child namespaces of another namespace is taken."
+        => "listing::a_cursor_of_another_namespace_is_refused";
+    child_cursors_list_keys over_memory(ChildCursorsListKeys)
+        "A cursor of child namespaces is taken for one of keys."
+        => "listing::a_cursor_of_another_listing_is_refused";
+    children_by_number over_memory(ChildrenByNumber)
+        "A cursor of child namespaces is a number, so that some are skipped when others are cleared."
+        => "listing::children_that_stay_are_listed_whatever_goes";
 }
 
 Durability {
@@ -600,6 +675,15 @@ Durability {
     shares_a_temporary_name over_memory(SharesATemporaryName::default())
         "All writes go through one temporary file."
         => "cancellation::other_callers_are_unharmed";
+    conditional_deletions_come_back shelf(ConditionalDeletionsComeBack)
+        "Conditional deletions are not written down."
+        => "durability::what_was_acknowledged_survives_a_crash";
+    large_values_are_lost shelf(LargeValuesAreLost)
+        "Values of more than a mebibyte and a half are not written down."
+        => "durability::what_was_acknowledged_survives_a_crash";
+    far_deadlines_are_lost shelf(FarDeadlinesAreLost)
+        "After a restart a key that was to live beyond 2106 has no expiry."
+        => "durability::a_deadline_stays_the_same_moment";
 }
 
 Errors {
@@ -684,6 +768,24 @@ Errors {
     ignores_renewals over_shelf(IgnoresRenewals) [no_renewal]
         "A store without renewals gets, and does not renew, without a word."
         => "capabilities::undeclared_renew_changes_nothing";
+    exists_names_no_key over_shelf(ExistsNamesNoKey)
+        "The error of `exists` without a server does not name its key."
+        => "errors::a_lost_server_is_told_and_found_again";
+    damage_in_batches_names_no_key over_shelf(DamageInBatchesNamesNoKey)
+        "The error of a damaged record in `get_many` does not name its key."
+        => "errors::a_damaged_record_is_told";
+    no_room_is_not_met over_shelf(NoRoomIsNotMet)
+        "A conditional set without room says that its condition did not hold."
+        => "errors::a_write_without_room_leaves_the_old_value";
+    renews_without_room over_shelf(RenewsWithoutRoom)
+        "A renewal without room gives the value, and renews nothing."
+        => "errors::a_write_without_room_leaves_the_old_value";
+    listings_show_the_password over_shelf(ListingsShowThePassword)
+        "The error of a listing without a server shows the password."
+        => "errors::no_secret_is_shown";
+    cuts_within_a_character over_memory(CutsWithinACharacter)
+        "A key too long is cut within a character, for the message."
+        => "errors::bad_input_is_no_reason_to_panic";
 }
 
 Cancellation {
@@ -717,6 +819,9 @@ Cancellation {
     flushes_use_up_the_pool over_memory(FlushesUseUpThePool::default()) [hangs]
         "A `flush` that is dropped keeps its place in a pool of sixteen."
         => "cancellation::dropped_calls_use_nothing_up";
+    clears_expiries_first over_memory(ClearsExpiriesFirst)
+        "A `delete_all` that is dropped has taken the expiries of the keys that it leaves."
+        => "cancellation::a_dropped_clearing_harms_nothing_else";
 }
 
 Lifecycle {
@@ -753,6 +858,9 @@ Lifecycle {
     closed_declares_nothing over_memory(ClosedDeclaresNothing::default())
         "A closed store declares other capabilities."
         => "capabilities::they_never_change";
+    no_children_after_close over_memory(NoChildrenAfterClose)
+        "`list_child_namespaces` gives none after `close`."
+        => "lifecycle::closing_the_root_closes_all";
 }
 
     } };

@@ -3,6 +3,7 @@
 pub(crate) mod atomicity;
 pub(crate) mod bulk;
 pub(crate) mod cancellation;
+pub(crate) mod corners;
 pub(crate) mod durability;
 pub(crate) mod errors;
 pub(crate) mod expiry;

@@ -96,7 +96,7 @@ impl Shelf {
     }
 
     fn begin_key(&self, operation: &'static str, key: &str) -> Result<(InProgress, String)> {
-        let call = self.begin(operation)?;
+        let call = self.begin(operation).map_err(|error| error.with_key(key))?;
         let name = |error| self.context.key_error(operation, key, error);
         self.twist.admits(self.capabilities(), key).map_err(name)?;
         Ok((call, self.twist.place(&self.namespace, key)))
