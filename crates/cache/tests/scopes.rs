@@ -27,7 +27,7 @@ async fn a_call_is_made_in_the_scope_that_it_runs_in_wherever_it_was_built() {
         ben.clone().run(cache.set("k", &2).into_future()).await.unwrap();
         let held = ben.clone().run(cache.getset("k").into_future()).await.unwrap();
         assert_eq!(held.item().as_ref().unwrap().value().unwrap(), 2);
-        cache.lock("k").no_wait().await.unwrap();
+        drop(cache.lock("k").no_wait().await.unwrap());
         let busy = ben.run(cache.lock("k").no_wait().into_future()).await;
         assert!(matches!(busy, Err(CacheError::Busy)));
         assert_eq!(cache.get_value("k").await.unwrap(), None);

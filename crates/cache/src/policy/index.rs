@@ -334,18 +334,16 @@ impl Index {
                 continue;
             }
             let entry = victim.entry;
-            match self.find(&victim.id).and_then(|at| Some((at, self.nodes.get_mut(at)?))) {
-                // It is just being written anew, and until it is, the old one is there.
-                Some((at, node)) => {
-                    if !std::mem::replace(&mut node.stored, true) {
-                        self.describe(at, entry);
-                    }
-                }
-                None => {
-                    let at = self.insert(Node::stored(victim.id, entry));
-                    self.describe(at, entry);
-                    self.nodes.push_tail(self.first_queue(false), at);
-                }
+            let Some(at) = self.find(&victim.id) else {
+                let at = self.insert(Node::stored(victim.id, entry));
+                self.describe(at, entry);
+                self.nodes.push_tail(self.first_queue(false), at);
+                continue;
+            };
+            // It is just being written anew, and until it is, the old one is there.
+            let Some(node) = self.nodes.get_mut(at) else { continue };
+            if !std::mem::replace(&mut node.stored, true) {
+                self.describe(at, entry);
             }
         }
     }
