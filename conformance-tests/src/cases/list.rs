@@ -84,7 +84,7 @@ expiry {
     every_operation_sees_the_last_instant [E1] [ExactTime]
         "One nanosecond before the deadline a key is live for every operation.";
     fractions_round_up_and_never_down [E1] [ExactTime]
-        "Durations and moments round up to the declared granularity, in sets and renewals alike: no key dies a nanosecond early.";
+        "Durations and moments round up to the declared granularity, in sets and renewals: no key dies early.";
     short_lives_are_not_cut_shorter [E1] []
         "A life of a granule and a fraction is not cut to whole granules.";
     days_count_as_well_as_seconds [E1] []
