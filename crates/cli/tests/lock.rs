@@ -110,6 +110,10 @@ fn the_command_has_its_token_and_its_status(larder: &Larder) {
     };
     let first = token();
     assert!(token() > first);
+    larder.run(&["lock", "--key=-k", "--lease", "1m", "--", "true"]).ok();
+    for keys in [&["lock"][..], &["lock", "k", "--key=-k"]] {
+        assert_eq!(larder.run(&[keys, &["--", "true"]].concat()).status, 2);
+    }
     for (script, status) in [("exit 7", 7), ("exit 255", 255), ("kill -9 $$", 137)] {
         let ended = larder.run(&["lock", "k", "--", "sh", "-c", script]);
         assert_eq!((ended.status, &*ended.stderr), (status, ""), "{script}");

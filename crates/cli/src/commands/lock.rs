@@ -32,9 +32,17 @@ use crate::signals::{Child, Signals};
 /// until the lease is over, for nothing else frees the lock sooner. After a signal that takes 3 s at
 /// most, and after a second one no time: the lock is then free when its lease is over.
 #[derive(Args)]
-#[command(after_help = "The store must be one that processes share: file:PATH or redis://…")]
+#[command(
+    after_help = "The store must be one that processes share: file:PATH or redis://…; it is made where \
+                  there is none."
+)]
 pub(crate) struct Lock {
-    key: String,
+    #[arg(required_unless_present = "hyphened")]
+    key: Option<String>,
+    /// The key in another place, for one that begins with a hyphen: --key=-k
+    #[arg(id = "hyphened", long = "key", value_name = "KEY", conflicts_with = "key")]
+    #[arg(allow_hyphen_values = true)]
+    hyphened: Option<String>,
     /// How long the lock is held without being renewed, as after a crash
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = durations::parse)]
     lease: Duration,
@@ -77,7 +85,9 @@ impl Lock {
         let store = app.store_or_new().await?;
         let space = CacheSpace::builder(store).distributed(Distributed::new().lease(self.lease));
         let cache = space.build().await.map_err(failure)?.cache::<()>();
-        let lock = cache.lock(&self.key);
+        // There is one: clap sees to it.
+        let key = self.key.as_deref().or(self.hyphened.as_deref()).unwrap_or_default();
+        let lock = cache.lock(key);
         let taken = match self.wait {
             None => lock.await,
             Some(Duration::ZERO) => lock.no_wait().await,
