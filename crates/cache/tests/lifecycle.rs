@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use common::{Gate, builder, faulty, load, memory, numbers, settle, until};
+use common::{Gate, Oops, builder, faulty, load, memory, numbers, settle, until};
 use larder_cache::{CacheError, CacheSpace, CacheStoreHandle, Policy};
 use larder_core::testing::{Call, Fault, Faulty};
 use larder_core::{ErrorKind, NamespacedStore, Store};
@@ -25,6 +25,20 @@ fn opener() -> (CacheStoreHandle, Arc<AtomicUsize>) {
 
 fn is_closed<T: std::fmt::Debug>(result: Result<T, CacheError>) -> bool {
     result.unwrap_err().store_kind() == Some(ErrorKind::Closed)
+}
+
+#[tokio::test]
+async fn closing_forgets_an_error_that_is_remembered() {
+    let (handle, _) = opener();
+    let hour = std::time::Duration::from_secs(3600);
+    let space = CacheSpace::builder(handle).negative_ttl(hour).build().await.unwrap();
+    let cache = space.cache::<u32>();
+    space.connect().await.unwrap();
+    cache.get_or_try_set_with("k", async |_| Err::<u32, _>(Oops(1))).await.unwrap_err();
+    assert!(cache.get_or_set("k", 2_u32).await.is_err(), "it is remembered");
+    space.close().await.unwrap();
+    space.connect().await.unwrap();
+    assert_eq!(cache.get_or_set("k", 2_u32).await.unwrap(), 2);
 }
 
 #[tokio::test]

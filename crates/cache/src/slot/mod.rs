@@ -258,7 +258,11 @@ impl Slot {
     pub(crate) fn shut(&self) {
         let pending = self.current().is_some_and(|flight| flight.is_pending());
         self.fail(if pending { CacheError::Abandoned } else { CacheError::ShutDown });
-        let apart = std::mem::take(&mut self.state().apart);
+        let apart = {
+            let mut state = self.state();
+            state.negative = None;
+            std::mem::take(&mut state.apart)
+        };
         for flight in apart.iter().filter_map(Weak::upgrade) {
             flight.resolve(Outcome::Failed(CacheError::ShutDown));
             flight.abort();
