@@ -90,6 +90,8 @@ impl<V: Send + Sync + 'static> BlockingCache<V> {
     ///
     /// # Errors
     /// `WouldBlock` on a thread that belongs to a runtime: it would keep that runtime from running.
+    /// That goes for the threads of `spawn_blocking`, too, which cannot be told from the others: there,
+    /// `Handle::current().block_on` runs the calls of the [`Cache`] itself.
     pub fn run<T, F, Fut>(&self, call: F) -> CacheResult<T>
     where
         T: Send + 'static,
