@@ -330,8 +330,8 @@ impl<K> CacheBuilder<K> {
         self
     }
 
-    /// How long a read waits for the store, and a loaded value for being stored; 5 s by default
-    /// (`F8`).
+    /// How long a read waits for the store, and a loaded value for being stored; 5 s by default.
+    /// Where the read has taken it all, nobody waits for the storing (`F8`).
     pub fn store_budget(mut self, duration: Duration) -> Self {
         self.config.store_budget = duration;
         self

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use larder_core::ErrorKind;
+
 use crate::builder::StoreFailure;
 use crate::circuit::is_trouble;
 use crate::claim::Accept;
@@ -10,7 +12,7 @@ use crate::envelope::Envelope;
 use crate::error::LoadFailure;
 use crate::get_or_load::{GetOrLoad, Infallibly};
 use crate::hash;
-use crate::load::{Fresh, Load, Miss};
+use crate::load::{Asked, Fresh, Load, Miss};
 use crate::route::{Route, RouteRef};
 use crate::stale::Found;
 use crate::write::Write;
@@ -142,27 +144,30 @@ impl<V: Send + 'static> Cache<V> {
         loop {
             attempts += 1;
             let route = self.route()?;
-            let (stale, store_failed) = match found {
+            let mut store = Asked::Answered;
+            let stale = match found {
                 Ok(Found::Live(value)) => return Ok(value),
-                Ok(Found::Stale(value)) => (Some(value), false),
+                Ok(Found::Stale(value)) => Some(value),
                 Ok(Found::Missing(seen)) => {
                     if inner.coordination.is_some() {
                         inner.leave_overtaken(&route, key, seen).await;
                     }
-                    (None, false)
+                    None
                 }
                 Err(CacheError::Store(error))
                     if is_trouble(error.kind())
                         && inner.config.when_store_fails == StoreFailure::LoadDirectly =>
                 {
-                    (None, true)
+                    let timed_out = error.kind() == ErrorKind::Timeout;
+                    store = if timed_out { Asked::TimedOut } else { Asked::Failed };
+                    None
                 }
                 Err(error) => return Err(error.into()),
             };
             let accept = inner.coordination.is_some().then(|| self.acceptance());
             let refresh = stale.is_some();
             let alone = attempts > ATTEMPTS;
-            let miss = Miss { fills, store_failed, tag: self.0.tag, refresh, alone, accept };
+            let miss = Miss { fills, store, tag: self.0.tag, refresh, alone, accept };
             let make = |key, look_first| self.make_load(&route, key, loader.take(), look_first);
             let waiter = inner.load(&route, key, miss, make);
             let bytes = match (waiter, stale) {

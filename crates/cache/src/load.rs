@@ -80,12 +80,20 @@ pub(crate) enum Fresh {
 
 pub(crate) type Load = BoxFuture<'static, CacheResult<Fresh>>;
 
+/// What became of the reading of the store before a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Answered,
+    Failed,
+    /// It failed, and took all the time that it may add.
+    TimedOut,
+}
+
 /// How a caller came to need a load.
 pub(crate) struct Miss {
     /// What [`Table::fills`](crate::slot::Table::fills) gave before the store was read.
     pub(crate) fills: u64,
-    /// The store failed to answer.
-    pub(crate) store_failed: bool,
+    pub(crate) store: Asked,
     /// The type tag of what is wanted.
     pub(crate) tag: u64,
     /// A value that is stale is being served; this load outlives whoever asked for it.
@@ -101,6 +109,8 @@ pub(crate) struct Supervisor {
     pub(crate) inner: Arc<Inner>,
     pub(crate) slot: SlotRef,
     pub(crate) flight: Arc<Flight>,
+    /// How long those who wait may wait for the fill.
+    pub(crate) budget: Duration,
 }
 
 impl Drop for Supervisor {
@@ -165,21 +175,26 @@ impl Inner {
                     key: Arc::clone(&slot.id.key),
                     outer: Chain::current(),
                 });
+                let store_failed = miss.store != Asked::Answered;
                 // To claim a load is to look.
-                let claims = miss.accept.is_some() && !miss.store_failed && !miss.alone;
-                let look_first = stale && !miss.store_failed && !claims;
+                let claims = miss.accept.is_some() && !store_failed && !miss.alone;
+                let look_first = stale && !store_failed && !claims;
                 let load = make(Arc::clone(&slot.id.key), look_first);
                 let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
                 let flight = Arc::clone(waiter.flight());
-                let supervisor = Supervisor { inner: Arc::clone(self), slot, flight };
-                if miss.store_failed {
+                let budget = match miss.store {
+                    Asked::TimedOut => Duration::ZERO,
+                    Asked::Answered | Asked::Failed => self.config.store_budget,
+                };
+                let supervisor = Supervisor { inner: Arc::clone(self), slot, flight, budget };
+                if store_failed {
                     self.counters.direct_loads.add();
                 }
                 if let Some(accept) = miss.accept.filter(|_| claims) {
                     supervisor.start_claiming(route, load, accept);
                 } else {
                     // Where processes claim their loads, one that did not has no right to store.
-                    let unclaimed = miss.store_failed && self.coordination.is_some();
+                    let unclaimed = store_failed && self.coordination.is_some();
                     let may_store = !(unclaimed || miss.alone);
                     supervisor.start(route, load, may_store);
                 }
@@ -289,7 +304,7 @@ impl Supervisor {
         let (claim, accept) = claimed.unzip();
         let fill = Mode::Fill(Arc::clone(&self.flight), claim.clone());
         let put = Box::pin(inner.put(route, &self.slot.id.key, write.clone(), fill));
-        let mut put = Budget::new(put, inner.config.store_budget);
+        let mut put = Budget::new(put, self.budget);
         let put = match (&mut put).await {
             Some(Err(error @ CacheError::Store(_)))
                 if inner.config.when_store_fails == StoreFailure::ServeError =>
