@@ -332,6 +332,50 @@ async fn two_sets_of_one_key_at_a_time_keep_to_the_capacity() {
     }
 }
 
+/// A victim may be heavier than what it makes room for.
+#[tokio::test]
+async fn room_that_a_heavy_victim_leaves_is_used_once_it_has_gone() {
+    for first_is_dropped in [false, true] {
+        let (store, clock) = faulty();
+        let policy = Policy::Lru { max: 7 };
+        let space = builder(store.clone(), &clock).policy(policy).build().await.unwrap();
+        let cache = space.cache::<u32>();
+        let set = |key: &'static str, weight: u64| {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.set(key, &0).weight(weight).await })
+        };
+        let held = async || {
+            let held = store.with_namespace("g").unwrap();
+            let mut keys = held.list_page("", None, 10).await.unwrap().keys;
+            keys.sort_unstable();
+            keys
+        };
+        set("heavy", 5).await.unwrap().unwrap();
+        set("other", 2).await.unwrap().unwrap();
+        store.plan(Call::Delete, 1, Fault::Hang);
+        let (first, second) = (set("first", 1), set("second", 4));
+        store.hanging(1).await;
+        settle().await;
+        assert_eq!(held().await, ["heavy", "other"], "both wait");
+        if first_is_dropped {
+            first.abort();
+            settle().await;
+        }
+        store.release();
+        second.await.unwrap().unwrap();
+        assert_eq!(first.await.is_ok(), !first_is_dropped);
+        let stats = space.stats();
+        if first_is_dropped {
+            assert_eq!(held().await, ["other", "second"]);
+            assert_eq!((stats.entries, stats.weight), (Some(2), Some(6)));
+        } else {
+            assert_eq!(held().await, ["first", "other", "second"]);
+            assert_eq!((stats.entries, stats.weight), (Some(3), Some(7)));
+        }
+        assert_eq!(stats.evicted_by_capacity, 1);
+    }
+}
+
 #[tokio::test]
 async fn every_weight_counts_in_full() {
     for max in [1 << 41, u64::MAX - 1] {
