@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "shared by several test files")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -127,3 +128,16 @@ impl std::fmt::Display for Oops {
 }
 
 impl std::error::Error for Oops {}
+
+/// The keys that the store holds, live or retained.
+pub async fn kept(store: &Arc<dyn NamespacedStore>) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for scope in [vec!["g"], vec!["g", "n"]] {
+        let scope = store.with_path(&scope).unwrap();
+        let page = scope.list_page("", None, 10_000).await.unwrap();
+        assert!(page.next.is_none());
+        let path = scope.namespace().to_string();
+        keys.extend(page.keys.into_iter().map(|key| format!("{path}:{key}")));
+    }
+    keys
+}
