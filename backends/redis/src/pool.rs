@@ -82,7 +82,7 @@ impl Pool {
 
     /// Makes every connection anew, or none; calls in progress end on the old ones.
     pub(crate) async fn reconnect(&self) -> Result<()> {
-        // Not to gather them; what still holds a write is for `close`, and need not hold up this.
+        // Not to gather them. One that still holds a write takes its time limit here, and is for `close`.
         let _ = self.dialer.left_behind.drain(self.dialer.response_timeout).await;
         let mut dialing = Vec::with_capacity(self.len());
         for slot in &self.slots {

@@ -12,7 +12,7 @@ use crate::envelope::Envelope;
 use crate::error::LoadFailure;
 use crate::get_or_load::{GetOrLoad, Infallibly};
 use crate::hash;
-use crate::load::{Asked, Fresh, Load, Miss};
+use crate::load::{Fresh, Load, Miss, Reading};
 use crate::route::{Route, RouteRef};
 use crate::stale::Found;
 use crate::write::Write;
@@ -144,7 +144,7 @@ impl<V: Send + 'static> Cache<V> {
         loop {
             attempts += 1;
             let route = self.route()?;
-            let mut store = Asked::Answered;
+            let mut store = Reading::Answered;
             let stale = match found {
                 Ok(Found::Live(value)) => return Ok(value),
                 Ok(Found::Stale(value)) => Some(value),
@@ -159,7 +159,7 @@ impl<V: Send + 'static> Cache<V> {
                         && inner.config.when_store_fails == StoreFailure::LoadDirectly =>
                 {
                     let timed_out = error.kind() == ErrorKind::Timeout;
-                    store = if timed_out { Asked::TimedOut } else { Asked::Failed };
+                    store = if timed_out { Reading::TimedOut } else { Reading::Failed };
                     None
                 }
                 Err(error) => return Err(error.into()),

@@ -82,7 +82,7 @@ pub(crate) type Load = BoxFuture<'static, CacheResult<Fresh>>;
 
 /// What became of the reading of the store before a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Reading {
     Answered,
     Failed,
     /// It failed, and took all the time that it may add.
@@ -93,7 +93,7 @@ pub(crate) enum Asked {
 pub(crate) struct Miss {
     /// What [`Table::fills`](crate::slot::Table::fills) gave before the store was read.
     pub(crate) fills: u64,
-    pub(crate) store: Asked,
+    pub(crate) store: Reading,
     /// The type tag of what is wanted.
     pub(crate) tag: u64,
     /// A value that is stale is being served; this load outlives whoever asked for it.
@@ -175,7 +175,7 @@ impl Inner {
                     key: Arc::clone(&slot.id.key),
                     outer: Chain::current(),
                 });
-                let store_failed = miss.store != Asked::Answered;
+                let store_failed = miss.store != Reading::Answered;
                 // To claim a load is to look.
                 let claims = miss.accept.is_some() && !store_failed && !miss.alone;
                 let look_first = stale && !store_failed && !claims;
@@ -183,8 +183,8 @@ impl Inner {
                 let load = LOADING.scope(chain, ScopeContext::carry(Caught(load)));
                 let flight = Arc::clone(waiter.flight());
                 let budget = match miss.store {
-                    Asked::TimedOut => Duration::ZERO,
-                    Asked::Answered | Asked::Failed => self.config.store_budget,
+                    Reading::TimedOut => Duration::ZERO,
+                    Reading::Answered | Reading::Failed => self.config.store_budget,
                 };
                 let supervisor = Supervisor { inner: Arc::clone(self), slot, flight, budget };
                 if store_failed {

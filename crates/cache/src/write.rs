@@ -361,8 +361,8 @@ impl Locked {
                     room.commit_unsure(Entry::of(&envelope.head));
                 }
                 let Mode::Held(mut seen) = mode else { return Err(error.into()) };
-                // What has just been counted is the holder's own.
-                seen.mutations = self.slot.mutations();
+                // What has just been counted is the holder's own, and no more than that.
+                seen.mutations += 1;
                 return Ok(Put::Failed(seen, error.into()));
             }
         }

@@ -225,7 +225,7 @@ impl Slot {
     /// anew.
     pub(crate) fn leave(&self, flight: &Arc<Flight>) {
         flight.overtake();
-        self.detach(flight);
+        self.state().take_current(|current| Arc::ptr_eq(current, flight));
     }
 
     fn detach(&self, flight: &Arc<Flight>) -> bool {

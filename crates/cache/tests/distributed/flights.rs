@@ -245,6 +245,20 @@ async fn whoever_comes_after_another_process_has_overtaken_a_load_starts_anew() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn closing_ends_a_load_that_another_process_has_overtaken() {
+    let world = World::new();
+    let (one, other) = (world.process().await, world.process().await);
+    let upstream = Upstream::new();
+    let loading = ask(&one, &upstream, 1);
+    upstream.reached(1).await;
+    other.cache.delete("k").await.unwrap();
+    assert!(matches!(one.cache.lookup("k").await.unwrap(), Lookup::Miss));
+    one.cache.space().close().await.unwrap();
+    let ended = tokio::time::timeout(SECOND, loading).await.expect("it goes on");
+    assert!(ended.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_another_process_revives_is_kept() {
     let world = World::new();
     let (one, other) = (world.process().await, world.process().await);
